@@ -1,0 +1,271 @@
+"""The grammar of a payment provider: the verbs, the values they take and what comes back.
+
+An adapter is one file that translates between these values and one network's wire.  It keeps no
+state, writes no row and never decides what a payment means for a charge: ``charges/settle.py`` does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import date, datetime
+from enum import StrEnum
+from typing import ClassVar, Protocol
+
+from app.money import Money
+
+
+class Scene(StrEnum):
+    """Where the shopper is: it decides which product of a network is used."""
+
+    DESKTOP = "desktop"
+    MOBILE = "mobile"  # a phone's own browser
+    ALIPAY = "alipay"  # inside the Alipay app
+    WECHAT = "wechat"  # inside WeChat
+    UNIONPAY = "unionpay"  # inside 云闪付 or a bank's app
+    APP = "app"  # inside the merchant's own app
+
+
+class Outcome(StrEnum):
+    """What became of a payment or refund.  A word we do not know means PENDING, and is logged."""
+
+    PENDING = "pending"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    CLOSED = "closed"
+
+
+class Ability(StrEnum):
+    """What an adapter can do beyond start, query, close and callbacks."""
+
+    REFUND = "refund"
+    PARTIAL_REFUND = "partial_refund"
+    STATEMENT = "statement"
+
+
+@dataclass(frozen=True, slots=True)
+class Info:
+    """What everybody may know about a provider, as data: read by checkout, dashboard and tests."""
+
+    code: str  # "alipay": in the API, in addresses, in file names
+    label: str  # English name; templates translate it
+    currencies: frozenset[str]
+    scenes: frozenset[Scene]
+    abilities: frozenset[Ability]
+
+
+@dataclass(frozen=True, slots=True)
+class Credential:
+    """One field of a provider's settings form."""
+
+    name: str
+    label: str
+    secret: bool = False  # never shown again once stored
+    required: bool = True
+    multiline: bool = False
+    default: str = ""
+    hint: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class PaymentRef:
+    """How a provider finds an attempt again."""
+
+    out_trade_no: str  # ours: 8..32 letters and digits, never reused, unique across providers
+    started_at: datetime  # UnionPay finds an order by (merId, orderId, txnTime)
+    provider_ref: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PaymentOrder:
+    """What ``start`` needs.  ``expires_at`` is passed on, so that the network refuses late money."""
+
+    ref: PaymentRef
+    amount: Money
+    description: str
+    scene: Scene
+    notify_url: str
+    return_url: str
+    expires_at: datetime
+    payer_id: str | None = None  # WeChat's openid, Alipay's buyer id, where a scene needs one
+    payer_ip: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PaymentResult:
+    """What a provider said, verified.  ``amount`` may be missing unless the outcome is SUCCEEDED."""
+
+    out_trade_no: str
+    outcome: Outcome
+    amount: Money | None = None
+    provider_ref: str | None = None
+    paid_at: datetime | None = None
+    provider_status: str = ""  # the network's own word, for people
+
+
+@dataclass(frozen=True, slots=True)
+class RefundOrder:
+    """Money going back.  Send the same ``out_refund_no`` again and it is still one refund."""
+
+    payment: PaymentRef
+    out_refund_no: str
+    amount: Money
+    paid: Money  # what the payment took in all
+    reason: str
+    started_at: datetime
+    notify_url: str
+
+
+@dataclass(frozen=True, slots=True)
+class RefundResult:
+    """What a provider said of a refund, verified."""
+
+    out_trade_no: str
+    out_refund_no: str
+    outcome: Outcome
+    amount: Money | None = None
+    provider_ref: str | None = None
+    refunded_at: datetime | None = None
+    provider_status: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Redirect:
+    """Send the browser to the provider's cashier."""
+
+    url: str
+
+
+@dataclass(frozen=True, slots=True)
+class PostForm:
+    """Send the browser there with a form that submits itself."""
+
+    url: str
+    fields: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class ShowQR:
+    """Show the wallet's own code; the shopper scans it with that wallet."""
+
+    content: str
+
+
+@dataclass(frozen=True, slots=True)
+class CallBridge:
+    """Call the wallet's JavaScript bridge on our page: ``bridge`` names it, ``params`` go in."""
+
+    bridge: str
+    params: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class AppParams:
+    """What the merchant's app hands to the wallet's mobile SDK."""
+
+    params: Mapping[str, str]
+
+
+NextStep = Redirect | PostForm | ShowQR | CallBridge | AppParams
+
+
+@dataclass(frozen=True, slots=True)
+class Inbound:
+    """A callback as it came in: header names in lower case, the body's exact bytes."""
+
+    headers: Mapping[str, str]
+    body: bytes
+    received_at: datetime
+    query: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What a provider's manual wants to hear."""
+
+    status: int
+    body: bytes
+    content_type: str
+
+
+@dataclass(frozen=True, slots=True)
+class StatementLine:
+    """One line of a provider's bill.  Money that left the merchant is negative."""
+
+    kind: str  # "payment" | "refund"
+    out_trade_no: str
+    provider_ref: str
+    amount: Money
+    fee: Money
+    happened_at: datetime
+    out_refund_no: str | None = None
+    raw: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class HttpAnswer:
+    """An HTTP response, whole.  ``headers`` have lower-case names."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+
+class Outbound(Protocol):
+    """The one way out.  ``app/http.py`` is the real one; it refuses inside a transaction."""
+
+    def send(
+        self,
+        method: str,
+        url: str,
+        *,
+        headers: Mapping[str, str] | None = None,
+        body: bytes = b"",
+        timeout_s: float = 10.0,
+        answer_max_bytes: int = 1 << 20,
+    ) -> HttpAnswer:
+        """One exchange, whatever the status.  Raises ProviderUnreachable when there is no answer."""
+        ...
+
+
+class Provider(Protocol):
+    """One payment network, spoken with one merchant's credentials.  Stateless.
+
+    Methods that call out raise ProviderRejected (a definite no) or ProviderUnreachable (outcome
+    unknown: query, never assume failure).
+    """
+
+    info: ClassVar[Info]
+    credentials: ClassVar[tuple[Credential, ...]]  # the settings form is drawn from this
+
+    def __init__(self, settings: Mapping[str, str], http: Outbound) -> None:
+        """Parses the credentials once.  Raises InvalidRequest naming the credential at fault."""
+        ...
+
+    def identify(self, scene: Scene, return_url: str) -> str | None:
+        """Where to send the browser to learn who the payer is, or None if nobody needs to know."""
+        ...
+
+    def start(self, order: PaymentOrder) -> NextStep: ...
+
+    def query(self, ref: PaymentRef) -> PaymentResult: ...
+
+    def close(self, ref: PaymentRef) -> None:
+        """Make the payment impossible.  A second close is harmless; a paid one raises Rejected."""
+        ...
+
+    def refund(self, order: RefundOrder) -> RefundResult: ...
+
+    def query_refund(self, order: RefundOrder) -> RefundResult: ...
+
+    def read_callback(self, inbound: Inbound) -> PaymentResult | RefundResult:
+        """Bytes in, verified result out.  Pure.  Raises SignatureMismatch."""
+        ...
+
+    def reply(self, accepted: bool) -> Reply:
+        """The manual's words for "heard" and for "send it again"."""
+        ...
+
+    def statement(self, day: date) -> Iterator[StatementLine]:
+        """The bill of one day, Beijing time.  Raises ProviderRejected if it is not there yet."""
+        ...

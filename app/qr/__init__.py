@@ -1,0 +1,1 @@
+"""What a payment link says and how it is drawn.  Pure: no Flask, no database."""
