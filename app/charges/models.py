@@ -1,0 +1,142 @@
+"""The books: charges, the attempts to pay them, refunds, and incidents for a person to judge."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.orm import Mapped, mapped_column
+
+from app.charges.states import AttemptState, ChargeState, RefundState
+from app.db import Base
+
+
+class Charge(Base):
+    """What the merchant asks for.  "Refunded" is arithmetic, not a state.
+
+    The key starts with the merchant, so that a distributed database keeps a merchant on one node;
+    the plain index on ``id`` serves payment links, which name the charge alone.
+    """
+
+    __tablename__ = "charges"
+    __table_args__ = (
+        sa.ForeignKeyConstraint(["merchant_id"], ["merchants.id"]),
+        sa.CheckConstraint("amount_minor > 0", name="amount"),
+        sa.CheckConstraint("refunded_minor >= 0 AND refunded_minor <= amount_minor", name="refunded"),
+        sa.Index("ix_charges_id", "id"),
+        sa.Index("ix_charges_order", "merchant_id", "livemode", "merchant_order_no", unique=True),
+        sa.Index("ix_charges_paid", "merchant_id", "livemode", "paid_at"),
+    )
+
+    merchant_id: Mapped[str] = mapped_column(sa.String(40), primary_key=True)
+    id: Mapped[str] = mapped_column(sa.String(40), primary_key=True)
+    livemode: Mapped[bool]
+    state: Mapped[ChargeState] = mapped_column(sa.String(16))
+    amount_minor: Mapped[int]
+    currency: Mapped[str] = mapped_column(sa.String(3))
+    description: Mapped[str] = mapped_column(sa.String(127))
+    merchant_order_no: Mapped[str | None] = mapped_column(sa.String(64))
+    metadata_json: Mapped[dict[str, Any]] = mapped_column("metadata")
+    return_url: Mapped[str | None] = mapped_column(sa.String(2048))
+    created_at: Mapped[datetime]
+    expires_at: Mapped[datetime]
+    paid_at: Mapped[datetime | None]
+    closed_at: Mapped[datetime | None]  # expired or canceled, by state
+    paid_late: Mapped[bool] = mapped_column(default=False)
+    paid_attempt_id: Mapped[str | None] = mapped_column(sa.String(40))
+    provider: Mapped[str | None] = mapped_column(sa.String(16))  # the one that paid
+    refunded_minor: Mapped[int] = mapped_column(default=0)  # reserved or succeeded
+    sequence: Mapped[int] = mapped_column(sa.Integer, default=0)  # of its latest event
+
+
+class Attempt(Base):
+    """One try of a charge at one provider.  Committed before the provider hears of it."""
+
+    __tablename__ = "attempts"
+    __table_args__ = (
+        sa.ForeignKeyConstraint(["merchant_id", "charge_id"], ["charges.merchant_id", "charges.id"]),
+        sa.ForeignKeyConstraint(
+            ["merchant_id", "account_id"], ["provider_accounts.merchant_id", "provider_accounts.id"]
+        ),
+        sa.Index("ix_attempts_charge", "merchant_id", "charge_id", "id"),
+        sa.Index("ix_attempts_number", "account_id", "out_trade_no", unique=True),
+        sa.Index("ix_attempts_provider_ref", "account_id", "provider_ref", unique=True),
+        # One attempt settles a charge, whatever the code above believes.
+        sa.Index(
+            "ix_attempts_settlement",
+            "merchant_id",
+            "charge_id",
+            unique=True,
+            sqlite_where=sa.text("settles"),
+            postgresql_where=sa.text("settles"),
+        ),
+    )
+
+    merchant_id: Mapped[str] = mapped_column(sa.String(40), primary_key=True)
+    id: Mapped[str] = mapped_column(sa.String(40), primary_key=True)
+    charge_id: Mapped[str] = mapped_column(sa.String(40))
+    account_id: Mapped[str] = mapped_column(sa.String(40))
+    provider: Mapped[str] = mapped_column(sa.String(16))
+    scene: Mapped[str] = mapped_column(sa.String(16))
+    out_trade_no: Mapped[str] = mapped_column(sa.String(32))
+    provider_ref: Mapped[str | None] = mapped_column(sa.String(64))
+    state: Mapped[AttemptState] = mapped_column(sa.String(16))
+    settles: Mapped[bool] = mapped_column(default=False)  # its money is the charge's money
+    amount_minor: Mapped[int]
+    currency: Mapped[str] = mapped_column(sa.String(3))
+    received_minor: Mapped[int | None]  # what the provider says came in
+    refunded_minor: Mapped[int] = mapped_column(default=0)  # reserved or succeeded
+    next_step: Mapped[dict[str, Any] | None]  # what the payer must do, to show it again on reload
+    failure_code: Mapped[str | None] = mapped_column(sa.String(64))
+    started_at: Mapped[datetime]
+    asked_at: Mapped[datetime | None]  # when the provider was last queried
+    finished_at: Mapped[datetime | None]
+
+
+class Refund(Base):
+    """Money going back.  Reserved before it is sent; unknown stays reserved and is asked about."""
+
+    __tablename__ = "refunds"
+    __table_args__ = (
+        sa.ForeignKeyConstraint(["merchant_id", "attempt_id"], ["attempts.merchant_id", "attempts.id"]),
+        sa.CheckConstraint("amount_minor > 0", name="amount"),
+        sa.Index("ix_refunds_charge", "merchant_id", "charge_id", "id"),
+        sa.Index("ix_refunds_number", "merchant_id", "out_refund_no", unique=True),
+    )
+
+    merchant_id: Mapped[str] = mapped_column(sa.String(40), primary_key=True)
+    id: Mapped[str] = mapped_column(sa.String(40), primary_key=True)
+    charge_id: Mapped[str] = mapped_column(sa.String(40))
+    attempt_id: Mapped[str] = mapped_column(sa.String(40))
+    out_refund_no: Mapped[str] = mapped_column(sa.String(64))
+    state: Mapped[RefundState] = mapped_column(sa.String(16))
+    amount_minor: Mapped[int]
+    currency: Mapped[str] = mapped_column(sa.String(3))
+    reason: Mapped[str] = mapped_column(sa.String(80))
+    automatic: Mapped[bool] = mapped_column(default=False)  # money that the charge did not need
+    provider_ref: Mapped[str | None] = mapped_column(sa.String(64))
+    failure_code: Mapped[str | None] = mapped_column(sa.String(64))
+    created_at: Mapped[datetime]
+    finished_at: Mapped[datetime | None]
+    sequence: Mapped[int] = mapped_column(sa.Integer, default=0)
+
+
+class Incident(Base):
+    """Something only a person can judge, raised once and shown until it is resolved."""
+
+    __tablename__ = "incidents"
+    __table_args__ = (
+        sa.ForeignKeyConstraint(["merchant_id"], ["merchants.id"]),
+        sa.Index("ix_incidents_subject", "merchant_id", "kind", "subject_id", unique=True),
+        sa.Index("ix_incidents_charge", "merchant_id", "charge_id"),
+    )
+
+    merchant_id: Mapped[str] = mapped_column(sa.String(40), primary_key=True)
+    id: Mapped[str] = mapped_column(sa.String(40), primary_key=True)
+    kind: Mapped[str] = mapped_column(sa.String(40))
+    subject_id: Mapped[str] = mapped_column(sa.String(80))  # the attempt, or the provider's number
+    charge_id: Mapped[str | None] = mapped_column(sa.String(40))
+    detail: Mapped[str] = mapped_column(sa.String(300))
+    created_at: Mapped[datetime]
+    resolved_at: Mapped[datetime | None]

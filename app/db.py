@@ -1,0 +1,231 @@
+"""The two databases, made to behave alike: how to read, how to write, and what a time column is.
+
+``transaction()`` writes, ``reading()`` reads; both hand out a SQLAlchemy Core connection, because
+the ORM's unit of work costs twice as much and hides the guarded updates that money needs.
+
+SQLite (the default): WAL, ``synchronous=FULL``, a real BEGIN IMMEDIATE, and a gate across threads
+and processes at which waiting writers queue instead of spinning.  PostgreSQL: READ COMMITTED;
+correctness rests on guards and unique keys, and reads run without BEGIN and ROLLBACK round trips.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import functools
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import IO, Any, ParamSpec, TypeVar
+
+import sqlalchemy as sa
+from flask import Flask, current_app
+from flask_sqlalchemy import SQLAlchemy
+from sqlalchemy import Connection, Engine, event
+from sqlalchemy.engine import make_url
+from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.exc import OperationalError
+from sqlalchemy.orm import DeclarativeBase
+from sqlalchemy.types import TypeDecorator
+
+from app import clock
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+_RETRIABLE = ("40001", "40P01")  # serialization failure, deadlock: nothing was done, do it again
+_TRIES_MAX = 5
+
+
+class UTCDateTime(TypeDecorator[datetime]):
+    """An aware UTC datetime: ``timestamptz`` on PostgreSQL, naive UTC text on SQLite."""
+
+    impl = sa.DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: sa.Dialect) -> datetime | None:
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            raise TypeError("a time without a zone cannot be stored")
+        return value.astimezone(UTC).replace(tzinfo=None) if dialect.name == "sqlite" else value
+
+    def process_result_value(self, value: datetime | None, dialect: sa.Dialect) -> datetime | None:
+        if value is None:
+            return None
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+class Base(DeclarativeBase):
+    """The root of every table; names of constraints are fixed so that migrations can find them."""
+
+    metadata = sa.MetaData(
+        naming_convention={
+            "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+            "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+            "ck": "ck_%(table_name)s_%(constraint_name)s",
+            "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+            "pk": "pk_%(table_name)s",
+        }
+    )
+    type_annotation_map = {datetime: UTCDateTime(), int: sa.BigInteger(), dict[str, Any]: sa.JSON()}
+
+
+db = SQLAlchemy(metadata=Base.metadata)  # The extension gives engine and metadata; rows are our own Base.
+_writing = threading.local()
+
+
+class NestedTransaction(Exception):
+    """A transaction was opened, or the network called, inside a transaction: mend the caller."""
+
+
+def init_app(app: Flask, url: str) -> None:
+    """Bind the extension to an application and set up its engine."""
+    app.config["SQLALCHEMY_DATABASE_URI"] = url
+    app.config["SQLALCHEMY_ENGINE_OPTIONS"] = _engine_options(url)
+    db.init_app(app)
+    with app.app_context():
+        engine = db.engine
+        if engine.dialect.name == "sqlite":
+            event.listen(engine, "connect", _sqlite_connect)
+            event.listen(engine, "begin", _sqlite_begin)
+            app.extensions["mafu.gate"] = _Gate(Path(str(engine.url.database) + ".gate"))
+            app.extensions["mafu.reader"] = engine.execution_options(**{_READ_ONLY: True})
+        else:
+            app.extensions["mafu.gate"] = _NoGate()
+            app.extensions["mafu.reader"] = engine.execution_options(isolation_level="AUTOCOMMIT")
+
+
+@contextmanager
+def transaction() -> Iterator[Connection]:
+    """One unit of work: commits at the end, rolls back on any exception.  Never nested, never around I/O."""
+    if is_writing():
+        raise NestedTransaction("transactions do not nest")
+    gate: _Gate | _NoGate = current_app.extensions["mafu.gate"]
+    with gate:
+        _writing.on = True
+        try:
+            with db.engine.begin() as tx:
+                yield tx
+        finally:
+            _writing.on = False
+
+
+@contextmanager
+def reading() -> Iterator[Connection]:
+    """A connection for SELECTs outside any transaction; each statement sees the latest commit."""
+    reader: Engine = current_app.extensions["mafu.reader"]
+    with reader.connect() as connection:
+        yield connection
+
+
+def is_writing() -> bool:
+    """Whether this thread is inside ``transaction()``."""
+    return getattr(_writing, "on", False)
+
+
+def retried(service: Callable[P, T]) -> Callable[P, T]:
+    """Run a service again when the database says that nothing was done (SQLSTATE 40001, 40P01).
+
+    Only for services whose whole effect is one transaction.
+    """
+
+    @functools.wraps(service)
+    def run(*args: P.args, **kwargs: P.kwargs) -> T:
+        for attempt in range(1, _TRIES_MAX + 1):
+            try:
+                return service(*args, **kwargs)
+            except OperationalError as error:
+                if getattr(error.orig, "sqlstate", None) not in _RETRIABLE or attempt == _TRIES_MAX:
+                    raise
+                time.sleep(0.01 * 2**attempt)
+        raise AssertionError("unreachable")
+
+    return run
+
+
+def moment(tx: Connection) -> datetime:
+    """The time by which leases and deadlines are judged: the database's clock, shared by every machine.
+
+    On SQLite there is one machine and so one clock.  On PostgreSQL the difference between the two
+    clocks is added to ours, so that a test that moves ``clock.now`` moves this too.
+    """
+    if tx.dialect.name == "sqlite":
+        return clock.now()
+    skew = tx.execute(_PG_CLOCK).scalar_one() - datetime.now(UTC)
+    return clock.now() + skew
+
+
+_PG_CLOCK = sa.select(sa.func.clock_timestamp())
+
+
+class _Gate:
+    """One writer at a time on this machine: a lock among threads, then ``flock`` among processes."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._threads = threading.Lock()
+        self._file: IO[str] | None = None
+        self._pid = 0
+
+    def __enter__(self) -> None:
+        self._threads.acquire()
+        try:
+            fcntl.flock(self._handle(), fcntl.LOCK_EX)
+        except BaseException:
+            self._threads.release()
+            raise
+
+    def __exit__(self, *exc: object) -> None:
+        fcntl.flock(self._handle(), fcntl.LOCK_UN)
+        self._threads.release()
+
+    def _handle(self) -> IO[str]:
+        # A forked child must not share its parent's open file: flock belongs to the open file.
+        if self._file is None or self._pid != os.getpid():
+            self._file = self._path.open("a")
+            self._pid = os.getpid()
+        return self._file
+
+
+class _NoGate:
+    def __enter__(self) -> None: ...
+
+    def __exit__(self, *exc: object) -> None: ...
+
+
+def _engine_options(url: str) -> dict[str, Any]:
+    if make_url(url).get_backend_name() == "sqlite":
+        # Every thread may wait at the gate with a connection in hand, so the pool has room for all.
+        return {"connect_args": {"timeout": 5.0, "check_same_thread": False}, "pool_size": 20, "max_overflow": 80}
+    return {"pool_size": 10, "max_overflow": 30, "pool_recycle": 1800, "connect_args": {"options": _PG_OPTIONS}}
+
+
+# A forgotten transaction holds locks and blocks vacuum; a runaway statement holds a worker.
+_PG_OPTIONS = "-c idle_in_transaction_session_timeout=15s -c statement_timeout=15s -c timezone=UTC"
+_READ_ONLY = "mafu_read_only"
+
+_PRAGMAS = (
+    "PRAGMA journal_mode=WAL",
+    "PRAGMA synchronous=FULL",  # NORMAL is four times faster, and a power cut takes the last commits
+    "PRAGMA foreign_keys=ON",
+    "PRAGMA trusted_schema=OFF",
+)
+
+
+def _sqlite_connect(connection: DBAPIConnection, _record: object) -> None:
+    # pysqlite by itself begins late (only before a write) and deferred: a read in front of it would
+    # see another snapshot.  Its own transaction handling is switched off, and _sqlite_begin says BEGIN.
+    connection.isolation_level = None
+    cursor = connection.cursor()
+    for pragma in _PRAGMAS:
+        cursor.execute(pragma)
+    cursor.close()
+
+
+def _sqlite_begin(connection: Connection) -> None:
+    if not connection.get_execution_options().get(_READ_ONLY):
+        connection.exec_driver_sql("BEGIN IMMEDIATE")

@@ -1,0 +1,124 @@
+"""Who is asking: merchants, their people, their keys and their accounts at the providers."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+import sqlalchemy as sa
+from sqlalchemy.orm import Mapped, mapped_column
+
+from app.db import Base
+
+
+class Merchant(Base):
+    """The tenant.  Every row of every other tenant table names one."""
+
+    __tablename__ = "merchants"
+
+    id: Mapped[str] = mapped_column(sa.String(40), primary_key=True)
+    name: Mapped[str] = mapped_column(sa.String(80))  # shoppers read it above the amount
+    language: Mapped[str] = mapped_column(sa.String(8), default="zh")
+    created_at: Mapped[datetime]
+
+
+class User(Base):
+    """A person of one merchant."""
+
+    __tablename__ = "users"
+    __table_args__ = (sa.ForeignKeyConstraint(["merchant_id"], ["merchants.id"]),)
+
+    merchant_id: Mapped[str] = mapped_column(sa.String(40), primary_key=True)
+    id: Mapped[str] = mapped_column(sa.String(40), primary_key=True)
+    email: Mapped[str] = mapped_column(sa.String(254), unique=True)  # lower case
+    name: Mapped[str] = mapped_column(sa.String(80))
+    role: Mapped[str] = mapped_column(sa.String(16), default="owner")
+    password_hash: Mapped[str | None] = mapped_column(sa.String(200))  # argon2id; None: by link only
+    created_at: Mapped[datetime]
+
+
+class Session(Base):
+    """One signed-in browser.  The cookie holds the token, the row only its digest."""
+
+    __tablename__ = "sessions"
+    __table_args__ = (sa.ForeignKeyConstraint(["merchant_id", "user_id"], ["users.merchant_id", "users.id"]),)
+
+    digest: Mapped[str] = mapped_column(sa.String(64), primary_key=True)
+    merchant_id: Mapped[str] = mapped_column(sa.String(40))
+    user_id: Mapped[str] = mapped_column(sa.String(40))
+    created_at: Mapped[datetime]
+    expires_at: Mapped[datetime]
+
+
+class SignInLink(Base):
+    """A link that signs its owner in once, printed by the command line."""
+
+    __tablename__ = "sign_in_links"
+    __table_args__ = (sa.ForeignKeyConstraint(["merchant_id", "user_id"], ["users.merchant_id", "users.id"]),)
+
+    digest: Mapped[str] = mapped_column(sa.String(64), primary_key=True)
+    merchant_id: Mapped[str] = mapped_column(sa.String(40))
+    user_id: Mapped[str] = mapped_column(sa.String(40))
+    expires_at: Mapped[datetime]
+    used_at: Mapped[datetime | None]
+
+
+class SignInFailure(Base):
+    """Wrong passwords of late, by e-mail and by address: what slows a guesser down."""
+
+    __tablename__ = "sign_in_failures"
+
+    subject: Mapped[str] = mapped_column(sa.String(64), primary_key=True)  # digest of what is counted
+    count: Mapped[int] = mapped_column(sa.Integer)
+    until: Mapped[datetime]  # no try before; forgotten a day later
+
+
+class ApiKey(Base):
+    """A secret key of the API.  Stored as SHA-256: 256 random bits need no slow hash."""
+
+    __tablename__ = "api_keys"
+    __table_args__ = (sa.ForeignKeyConstraint(["merchant_id"], ["merchants.id"]),)
+
+    merchant_id: Mapped[str] = mapped_column(sa.String(40), primary_key=True)
+    id: Mapped[str] = mapped_column(sa.String(40), primary_key=True)
+    livemode: Mapped[bool]
+    name: Mapped[str] = mapped_column(sa.String(80))
+    digest: Mapped[str] = mapped_column(sa.String(64), unique=True)
+    last4: Mapped[str] = mapped_column(sa.String(4))
+    created_at: Mapped[datetime]
+    last_used_at: Mapped[datetime | None]  # to the minute: a write a request would be too dear
+    revoked_at: Mapped[datetime | None]
+
+
+class ProviderAccount(Base):
+    """A merchant's credentials at one provider, sealed.  ``version`` rises with each change."""
+
+    __tablename__ = "provider_accounts"
+    __table_args__ = (
+        sa.ForeignKeyConstraint(["merchant_id"], ["merchants.id"]),
+        sa.Index("ix_provider_accounts_id", "id"),
+    )
+
+    merchant_id: Mapped[str] = mapped_column(sa.String(40), primary_key=True)
+    id: Mapped[str] = mapped_column(sa.String(40), primary_key=True)
+    provider: Mapped[str] = mapped_column(sa.String(16))
+    livemode: Mapped[bool]
+    name: Mapped[str] = mapped_column(sa.String(80))
+    sealed: Mapped[str] = mapped_column(sa.Text)  # JSON of the credentials, sealed by the vault
+    version: Mapped[int] = mapped_column(sa.Integer, default=1)
+    enabled: Mapped[bool] = mapped_column(default=True)
+    created_at: Mapped[datetime]
+
+
+class IdempotencyKey(Base):
+    """The first answer to a request, kept to be given again byte for byte."""
+
+    __tablename__ = "idempotency_keys"
+    __table_args__ = (sa.ForeignKeyConstraint(["merchant_id"], ["merchants.id"]),)
+
+    merchant_id: Mapped[str] = mapped_column(sa.String(40), primary_key=True)
+    livemode: Mapped[bool] = mapped_column(primary_key=True)
+    key: Mapped[str] = mapped_column(sa.String(128), primary_key=True)
+    fingerprint: Mapped[str] = mapped_column(sa.String(64))  # of method, path and body
+    status: Mapped[int] = mapped_column(sa.Integer)
+    body: Mapped[str] = mapped_column(sa.Text)
+    created_at: Mapped[datetime] = mapped_column(index=True)

@@ -1,0 +1,147 @@
+"""A table as a queue: due work, claimed with a lease and a fencing token, finished or put back.
+
+The row is written in the transaction that makes the work necessary, so work is neither lost nor
+invented by a crash.  A claim moves ``due_at`` to the end of the lease: a worker that dies simply
+lets its rows become due again.  ``token`` fences the worker that only seemed dead: its finish
+touches no row, and it must discard what it did not commit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+from uuid import uuid4
+
+import sqlalchemy as sa
+from sqlalchemy import Connection
+from sqlalchemy.orm import Mapped, mapped_column
+
+from app.db import Base, moment
+
+
+class Kind(StrEnum):
+    """What is to be done with ``subject_id``."""
+
+    DELIVER = "deliver"  # a webhook delivery
+    QUERY = "query"  # ask the provider about an attempt
+    EXPIRE = "expire"  # close a charge whose time is up
+    REFUND = "refund"  # send a reserved refund, or ask about it
+
+
+class Job(Base):
+    """One piece of due work.  Only unsettled work is here: the table stays small and hot."""
+
+    __tablename__ = "jobs"
+    __table_args__ = (sa.Index("ix_jobs_due", "kind", "due_at"),)
+
+    merchant_id: Mapped[str] = mapped_column(sa.String(40), primary_key=True)
+    kind: Mapped[str] = mapped_column(sa.String(16), primary_key=True)
+    subject_id: Mapped[str] = mapped_column(sa.String(40), primary_key=True)
+    due_at: Mapped[datetime]
+    token: Mapped[str | None] = mapped_column(sa.String(32))
+    tries: Mapped[int] = mapped_column(sa.Integer, default=0)
+
+
+_jobs = Job.__table__
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """A job in this worker's hands until the lease ends.  ``tries`` counts this one."""
+
+    merchant_id: str
+    kind: str
+    subject_id: str
+    token: str
+    tries: int
+
+
+def put(tx: Connection, kind: Kind, merchant_id: str, subject_id: str, due_at: datetime) -> None:
+    """Add a job.  A step.  The same job twice violates the primary key: callers know whose it is."""
+    put_many(tx, [(kind, merchant_id, subject_id, due_at)])
+
+
+def put_many(tx: Connection, jobs: Sequence[tuple[Kind, str, str, datetime]]) -> None:
+    """Add several jobs in one statement.  A step."""
+    tx.execute(
+        sa.insert(_jobs),
+        [
+            {"kind": kind, "merchant_id": merchant_id, "subject_id": subject_id, "due_at": due_at, "tries": 0}
+            for kind, merchant_id, subject_id, due_at in jobs
+        ],
+    )
+
+
+def claim(tx: Connection, kind: Kind, *, limit: int, lease: timedelta) -> list[Claim]:
+    """Take up to ``limit`` due jobs, oldest first, for the length of ``lease``.  A step.
+
+    PostgreSQL skips rows that another worker is claiming (SKIP LOCKED); on SQLite the write gate
+    lets one worker in at a time.
+    """
+    now, token = moment(tx), uuid4().hex
+    key = sa.tuple_(_jobs.c.merchant_id, _jobs.c.kind, _jobs.c.subject_id)
+    due = (
+        sa.select(_jobs.c.merchant_id, _jobs.c.kind, _jobs.c.subject_id)
+        .where(_jobs.c.kind == kind, _jobs.c.due_at <= now)
+        .order_by(_jobs.c.due_at)
+        .limit(limit)
+        .with_for_update(skip_locked=True)
+    )
+    rows = tx.execute(
+        sa.update(_jobs)
+        .where(key.in_(due))
+        .values(due_at=now + lease, token=token, tries=_jobs.c.tries + 1)
+        .returning(_jobs.c.merchant_id, _jobs.c.kind, _jobs.c.subject_id, _jobs.c.tries)
+    )
+    return [Claim(row.merchant_id, row.kind, row.subject_id, token, row.tries) for row in rows]
+
+
+def finish(tx: Connection, claim: Claim) -> bool:
+    """Remove a job that is done.  A step.  False: the lease was lost, and another worker has it."""
+    return tx.execute(sa.delete(_jobs).where(*_held(claim))).rowcount == 1
+
+
+def put_back(tx: Connection, claim: Claim, due_at: datetime) -> bool:
+    """Make a claimed job due later.  A step.  False: the lease was lost."""
+    return tx.execute(sa.update(_jobs).where(*_held(claim)).values(due_at=due_at, token=None)).rowcount == 1
+
+
+def holds(tx: Connection, claim: Claim) -> bool:
+    """Whether this claim is still ours; on PostgreSQL the row stays locked until the commit.  A step."""
+    return tx.execute(sa.select(_jobs.c.token).where(*_held(claim)).with_for_update()).first() is not None
+
+
+def drop(tx: Connection, kind: Kind, merchant_id: str, subject_ids: Iterable[str]) -> None:
+    """Forget jobs that have become pointless, claimed or not.  A step."""
+    tx.execute(
+        sa.delete(_jobs).where(
+            _jobs.c.merchant_id == merchant_id, _jobs.c.kind == kind, _jobs.c.subject_id.in_(list(subject_ids))
+        )
+    )
+
+
+def hasten(tx: Connection, kind: Kind, merchant_id: str, subject_id: str, due_at: datetime) -> bool:
+    """Make a waiting job due earlier; one in a worker's hands is left alone.  A step."""
+    changed = tx.execute(
+        sa.update(_jobs)
+        .where(
+            _jobs.c.merchant_id == merchant_id,
+            _jobs.c.kind == kind,
+            _jobs.c.subject_id == subject_id,
+            _jobs.c.due_at > due_at,
+            _jobs.c.token.is_(None),
+        )
+        .values(due_at=due_at)
+    )
+    return changed.rowcount == 1
+
+
+def _held(claim: Claim) -> list[sa.ColumnElement[bool]]:
+    return [
+        _jobs.c.merchant_id == claim.merchant_id,
+        _jobs.c.kind == claim.kind,
+        _jobs.c.subject_id == claim.subject_id,
+        _jobs.c.token == claim.token,
+    ]
