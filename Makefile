@@ -1,0 +1,78 @@
+# `make run` and `make test` need Python 3.11 and make; they set up everything else, once.
+
+PYTHON ?= python3
+WORKERS ?= 2
+VENV := .venv
+BIN := $(VENV)/bin
+CATALOGUES := $(wildcard translations/*/LC_MESSAGES/messages.po)
+
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.DEFAULT_GOAL := help
+.PHONY: help setup setup-dev run test check bench lock translations clean
+.DELETE_ON_ERROR:
+
+help: ## what can be made
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: $(VENV)/.runtime $(CATALOGUES:.po=.mo) ## what `make run` needs: virtual environment, packages, translations
+
+setup-dev: setup $(VENV)/.dev ## what `make test` and `make check` need besides
+
+run: setup ## start Mafu and print where it listens
+	@exec $(BIN)/python -m flask --app wsgi serve
+
+# A file stays on one worker (loadfile), so that its servers and databases start once.  The workers
+# are named here and not in pyproject.toml, so that a single test by hand starts at once.
+test: setup-dev ## run all tests; STRICT=1 fails on skips, ARGS="-k settle" goes to pytest, WORKERS=0 runs in one process
+	@.ci/system-packages
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile $(ARGS)
+
+check: setup-dev ## lint, format, types
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/python -m mypy
+
+bench: setup-dev ## measure speed, as ratios to a floor in the same run
+	$(BIN)/python -m bench
+
+# No index address is written down: whoever installs brings their own, and the hashes hold for all.
+COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+	--no-emit-index-url --no-emit-find-links --annotation-style line --custom-compile-command "make lock"
+
+lock: setup-dev ## renew requirements*.lock; ARGS=--upgrade takes newer versions
+	$(COMPILE) $(ARGS) requirements.txt -o requirements.lock
+	$(COMPILE) $(ARGS) -c requirements.lock requirements-dev.txt -o requirements-dev.lock
+
+translations: setup ## collect texts from code and templates into translations/*, ready to translate
+	@mkdir -p build
+	$(BIN)/python -m babel.messages.frontend -q extract -F babel.cfg -k _l --sort-output --no-location \
+		--project Mafu -o build/messages.pot .
+	$(BIN)/python -m babel.messages.frontend -q update -i build/messages.pot -d translations \
+		--no-fuzzy-matching --ignore-pot-creation-date
+	$(MAKE) --no-print-directory setup
+
+clean: ## remove what make made; your data stays
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis .schemathesis
+	rm -f translations/*/LC_MESSAGES/messages.mo
+	find app sandbox tests migrations bench -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# Stamps: each is touched once its step has succeeded, so a step cut short is taken again.
+
+$(VENV)/.created:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
+		echo 'Mafu needs Python 3.11 or newer; "$(PYTHON)" is' "$$($(PYTHON) -V 2>&1 || echo not there)." \
+			'Name another: make PYTHON=python3.12' >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	@touch $@
+
+$(VENV)/.runtime: requirements.lock $(VENV)/.created
+	$(BIN)/python -m pip install --quiet --require-hashes -r requirements.lock
+	@touch $@
+
+$(VENV)/.dev: requirements-dev.lock $(VENV)/.runtime
+	$(BIN)/python -m pip install --quiet --require-hashes -r requirements-dev.lock
+	@touch $@
+
+%.mo: %.po | $(VENV)/.runtime
+	$(BIN)/python -m babel.messages.frontend -q compile -i $< -o $@
