@@ -45,8 +45,8 @@ class Purpose(StrEnum):
 PREFIXES = {Purpose.CHARGE: "ch", Purpose.CODE: "qr"}
 PATH = "/C/"
 
-# 130 bits fill 26 characters exactly, so every bit of every character counts, and no two tokens are
-# the same signature.  Guessing 2^130 is out of reach; the default link has room for no more than 34.
+# 130 bits fill 26 characters exactly: no spare bits, so a signature is spelled in one way only.
+# RFC 2104 wants at least half of the digest (128 bits); a longer one would cost a larger code.
 SIGNATURE_CHARS = 26
 TOKEN_CHARS = BODY_CHARS + SIGNATURE_CHARS
 _SIGNATURE_BITS = 5 * SIGNATURE_CHARS
@@ -158,7 +158,7 @@ def link_for(base_url: str, token: str, *, host_upper: bool = True) -> str:
 @lru_cache(maxsize=32)
 def _stem(base_url: str, host_upper: bool) -> str:
     parts = urlsplit(base_url)
-    plain = parts.hostname and not (parts.username or parts.query or parts.fragment)
+    plain = parts.hostname and "@" not in parts.netloc and not (parts.query or parts.fragment)
     # Capitals of other scripts may change the name ("ß" becomes "SS"): such a host comes in its xn-- form.
     if parts.scheme not in ("http", "https") or not plain or not base_url.isascii():
         raise ValueError(f"{base_url[:80]!r} is not a web address such as https://pay.example.com")
