@@ -1,0 +1,10 @@
+"""Which payment providers there are.  A new one is a file beside this, and one line here."""
+
+from __future__ import annotations
+
+from app.providers.alipay import Alipay
+from app.providers.base import Provider
+
+REGISTRY: dict[str, type[Provider]] = {
+    "alipay": Alipay,
+}

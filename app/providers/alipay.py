@@ -1,0 +1,363 @@
+"""Alipay, spoken through its open platform gateway (version 1.0, RSA2).
+
+One address serves every method.  A request is a signed set of parameters around ``biz_content``; an
+answer is a JSON node with a signature over its exact text; a notification is a signed form.  Nothing
+unsigned is believed, not even a refusal: it becomes ProviderUnreachable, and a query tells.
+
+A trade exists at Alipay only once the buyer has opened the cashier or scanned the code, so "no such
+trade" means "not paid yet".  TRADE_CLOSED means "never paid" or "paid and refunded in full":
+whether a time of payment is given decides.
+
+Beside this file: ``alipay_account`` (the credentials), ``alipay_codes`` (what result codes mean),
+``alipay_wire`` (what is signed), ``alipay_gateway`` (the one way out), ``alipay_certs`` (certificate
+mode), ``alipay_bill`` (the daily bill).
+Source: Alipay open platform documentation, common parameters and the alipay.trade methods.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Iterator, Mapping
+from datetime import date, datetime
+from typing import ClassVar
+
+from app import clock
+from app.errors import ProviderError, ProviderRejected, ProviderUnreachable, SignatureMismatch
+from app.money import Money
+from app.providers import alipay_account, alipay_bill, alipay_wire
+from app.providers.alipay_codes import Verdict
+from app.providers.alipay_gateway import Gateway, Verified
+from app.providers.base import (
+    Ability,
+    AppParams,
+    Credential,
+    Inbound,
+    Info,
+    NextStep,
+    Outbound,
+    Outcome,
+    PaymentOrder,
+    PaymentRef,
+    PaymentResult,
+    Redirect,
+    RefundOrder,
+    RefundResult,
+    Reply,
+    Scene,
+    ShowQR,
+    StatementLine,
+)
+
+log = logging.getLogger(__name__)
+
+OUTCOMES = {
+    "WAIT_BUYER_PAY": Outcome.PENDING,
+    "TRADE_SUCCESS": Outcome.SUCCEEDED,
+    "TRADE_FINISHED": Outcome.SUCCEEDED,  # paid, and the refund window is over
+    "TRADE_CLOSED": Outcome.CLOSED,  # unless it was paid before: see _outcome
+}
+# TRADE_FINISHED is never news of a refund: it comes when refunds are over.
+REFUND_STATUSES = frozenset({"TRADE_SUCCESS", "TRADE_CLOSED"})
+
+SUBJECT_CHARS_MAX = 256
+
+# The manual asks for no "/", "=" or "&" in a subject; control characters break the cashier.
+_UNWANTED = re.compile(r"[/=&\x00-\x1f\x7f]+")
+
+
+class Alipay:
+    """One merchant's application at Alipay.  Certificate mode when the three certificates are given."""
+
+    info: ClassVar[Info] = Info(
+        code="alipay",
+        label="Alipay",
+        currencies=frozenset({"CNY"}),
+        # WeChat blocks Alipay's pages and links.  The apps with UnionPay's user agent are wallets of
+        # their own: nothing says that they let alipays:// through, so a shopper there is better told
+        # to open the link in a browser than sent to a cashier that cannot open its app.
+        scenes=frozenset({Scene.DESKTOP, Scene.MOBILE, Scene.ALIPAY, Scene.APP}),
+        abilities=frozenset({Ability.REFUND, Ability.PARTIAL_REFUND, Ability.STATEMENT}),
+    )
+    credentials: ClassVar[tuple[Credential, ...]] = alipay_account.CREDENTIALS
+
+    def __init__(self, settings: Mapping[str, str], http: Outbound) -> None:
+        self._account = alipay_account.read_account(settings)
+        self._gateway = Gateway(self._account, http)
+
+    def identify(self, scene: Scene, return_url: str) -> str | None:
+        """Nobody needs to know: Alipay's own pages ask the buyer to sign in."""
+        return None
+
+    def start(self, order: PaymentOrder) -> NextStep:
+        """Open a payment.  Only the desktop's QR code needs a call; the rest are signed addresses.
+
+        Raises ProviderRejected for a scene or a currency that Alipay cannot serve.
+        """
+        biz = {
+            "out_trade_no": order.ref.out_trade_no,
+            "subject": _text_field(order.description) or order.ref.out_trade_no,
+            "time_expire": clock.to_beijing(order.expires_at),
+            "total_amount": _yuan(order.amount),
+        }
+        match order.scene:
+            case Scene.DESKTOP if self._account.desktop_product == "precreate":
+                return ShowQR(self._precreate(biz, order.notify_url))
+            case Scene.DESKTOP:
+                biz["product_code"] = "FAST_INSTANT_TRADE_PAY"
+                return Redirect(self._gateway.page("alipay.trade.page.pay", biz, order))
+            case Scene.MOBILE | Scene.ALIPAY:
+                biz |= {"product_code": "QUICK_WAP_WAY", "quit_url": order.return_url}
+                return Redirect(self._gateway.page("alipay.trade.wap.pay", biz, order))
+            case Scene.APP:
+                biz["product_code"] = "QUICK_MSECURITY_PAY"
+                params = self._gateway.params("alipay.trade.app.pay", biz, notify_url=order.notify_url)
+                return AppParams({"order_string": alipay_wire.query_text(params)})
+            case _:
+                raise ProviderRejected(f"alipay cannot be paid in the scene {order.scene.value}")
+
+    def query(self, ref: PaymentRef) -> PaymentResult:
+        """Ask what became of a payment.  A trade that nobody opened yet is PENDING."""
+        method = "alipay.trade.query"
+        reply = self._gateway.call(method, {"out_trade_no": ref.out_trade_no})
+        if reply.verdict is Verdict.ABSENT:
+            return PaymentResult(ref.out_trade_no, Outcome.PENDING, provider_status=reply.code)
+        answer = _done(reply, method)
+        # An answer carries no nonce: only the number ties it to this question.
+        if answer.word("out_trade_no") != ref.out_trade_no:
+            raise ProviderUnreachable("alipay answered about another payment")
+        outcome = _outcome(answer.word("trade_status"), answer.word("send_pay_date"))
+        amount = _amount(answer.word("total_amount"), answer.word("trans_currency") or "CNY")
+        if amount is None and outcome is Outcome.SUCCEEDED:
+            raise ProviderUnreachable("alipay named no readable amount for a paid trade")
+        return PaymentResult(
+            out_trade_no=ref.out_trade_no,
+            outcome=outcome,
+            amount=amount,
+            provider_ref=answer.word("trade_no") or None,
+            paid_at=_moment(answer.word("send_pay_date")),
+            provider_status=answer.word("trade_status"),
+        )
+
+    def close(self, ref: PaymentRef) -> None:
+        """Close an unpaid trade.  One that never opened, or is closed, is closed enough.
+
+        The manual gives one code for "paid" and "closed already" (ACQ.TRADE_STATUS_ERROR), so a
+        query tells them apart.  Raises ProviderRejected when money is, or may yet come, in.
+        """
+        method = "alipay.trade.close"
+        reply = self._gateway.call(method, {"out_trade_no": ref.out_trade_no})
+        if reply.verdict in (Verdict.DONE, Verdict.ABSENT, Verdict.CLOSED):
+            return
+        if reply.verdict is Verdict.QUERY and self.query(ref).outcome is Outcome.CLOSED:
+            return
+        raise reply.refusal(method)
+
+    def refund(self, order: RefundOrder) -> RefundResult:
+        """Send money back.  The same ``out_refund_no`` again is the same refund.
+
+        ``fund_change`` Y means this call moved money; N or nothing means ask, because a repeat of a
+        refund that is done also says N.
+        """
+        method = "alipay.trade.refund"
+        biz = {
+            "out_request_no": order.out_refund_no,
+            "out_trade_no": order.payment.out_trade_no,
+            "refund_amount": _yuan(order.amount),
+            "refund_reason": _text_field(order.reason),
+        }
+        reply = self._gateway.call(method, {name: value for name, value in biz.items() if value})
+        if reply.verdict in (Verdict.QUERY, Verdict.CLOSED):
+            return self._refund_in_doubt(order, reply.refusal(method))
+        answer = _done(reply, method)
+        if answer.word("out_trade_no") != order.payment.out_trade_no:
+            raise ProviderUnreachable("alipay answered about another payment")
+        if answer.word("fund_change") != "Y":
+            return self._accepted_refund(order)
+        # The answer's refund_fee is the sum of all refunds of this trade, so it is not this amount.
+        return _refund_result(order, Outcome.SUCCEEDED, "fund_change=Y", answer.word("gmt_refund_pay"))
+
+    def query_refund(self, order: RefundOrder) -> RefundResult:
+        """Ask what became of a refund.  Only REFUND_SUCCESS is one; its absence means "not yet".
+
+        PENDING with TRADE_NOT_EXIST, or with no word at all, also covers a refund that never arrived:
+        send it again with the same number, at the earliest after ten seconds.
+        """
+        method = "alipay.trade.fastpay.refund.query"
+        reply = self._gateway.call(
+            method,
+            {
+                "out_request_no": order.out_refund_no,
+                "out_trade_no": order.payment.out_trade_no,
+                "query_options": ["gmt_refund_pay"],
+            },
+        )
+        if reply.verdict is Verdict.ABSENT:
+            return _refund_result(order, Outcome.PENDING, reply.code)
+        answer = _done(reply, method)
+        status = answer.word("refund_status")
+        if status != "REFUND_SUCCESS":
+            if status:
+                log.warning("alipay: unknown refund_status", extra={"refund_status": status[:64]})
+            return _refund_result(order, Outcome.PENDING, status)
+        asked = (order.payment.out_trade_no, order.out_refund_no)
+        if (answer.word("out_trade_no"), answer.word("out_request_no")) != asked:
+            raise ProviderUnreachable("alipay answered about another refund")
+        amount = _amount(answer.word("refund_amount"), "CNY")
+        return _refund_result(order, Outcome.SUCCEEDED, status, answer.word("gmt_refund_pay"), amount)
+
+    def read_callback(self, inbound: Inbound) -> PaymentResult | RefundResult:
+        """Read an asynchronous notification.  Pure.
+
+        The scheme has no time to trust (retries for 25 hours repeat the same text), so replays are
+        for ``settle`` to make harmless.  Raises SignatureMismatch for anything else than a trade
+        notification that Alipay signed for this application and seller.
+        Source: Alipay open platform, asynchronous notification.
+        """
+        fields = alipay_wire.read_notice(inbound.body, self._gateway.alipay_keys())
+        if fields.get("app_id") != self._account.app_id:
+            raise SignatureMismatch("the notification is for another application")
+        if self._account.seller_id and fields.get("seller_id") != self._account.seller_id:
+            raise SignatureMismatch("the notification is for another seller")
+        # The parameters of the return page are signed alike and carry no status: they prove nothing.
+        number, status = fields.get("out_trade_no", ""), fields.get("trade_status", "")
+        if not number or not status or fields.get("notify_type", "trade_status_sync") != "trade_status_sync":
+            raise SignatureMismatch("the message is not a trade notification")
+        return _refund_news(fields) if _tells_of_refund(fields) else _payment_news(fields)
+
+    def reply(self, accepted: bool) -> Reply:
+        """Seven bytes mean "heard"; anything else makes Alipay send again, 8 times within 25 hours."""
+        return Reply(200, b"success" if accepted else b"failure", "text/plain; charset=utf-8")
+
+    def statement(self, day: date) -> Iterator[StatementLine]:
+        """The trade bill of a day, there from about 9:00 of the next.
+
+        Alipay makes no bill for a day without trades and says the same as for one not made yet:
+        ProviderRejected with ``isp.bill_not_exist``.
+        """
+        method = "alipay.data.dataservice.bill.downloadurl.query"
+        biz = {"bill_date": day.isoformat(), "bill_type": "trade"}
+        answer = _done(self._gateway.call(method, biz), method)
+        return alipay_bill.read_bill(self._gateway.download(answer.word("bill_download_url")))
+
+    def _precreate(self, biz: Mapping[str, str], notify_url: str) -> str:
+        method = "alipay.trade.precreate"
+        biz = {**biz, "product_code": "FACE_TO_FACE_PAYMENT"}
+        reply = self._gateway.call(method, biz, notify_url)
+        if reply.verdict is Verdict.QUERY:  # paid already, or open with other parameters
+            raise ProviderUnreachable(f"alipay: {reply.meaning}", provider_code=reply.code)
+        answer = _done(reply, method)
+        code = answer.word("qr_code")
+        if answer.word("out_trade_no") != biz["out_trade_no"] or not code:
+            raise ProviderUnreachable("alipay answered without the code of this payment")
+        return code
+
+    def _refund_in_doubt(self, order: RefundOrder, refusal: ProviderRejected) -> RefundResult:
+        """Alipay will not refund a trade in its present state: is that because this refund is done?"""
+        try:
+            result = self.query_refund(order)
+        except ProviderRejected as error:
+            raise ProviderUnreachable("alipay tells nothing of this refund") from error
+        if result.outcome is not Outcome.SUCCEEDED:
+            raise refusal
+        return result
+
+    def _accepted_refund(self, order: RefundOrder) -> RefundResult:
+        """Alipay took the request: whatever the query says, it must not look like a refusal."""
+        try:
+            return self.query_refund(order)
+        except ProviderError:
+            return _refund_result(order, Outcome.PENDING, "fund_change=N")
+
+
+def _done(reply: Verified, method: str) -> alipay_wire.Answer:
+    if reply.verdict is not Verdict.DONE:
+        raise reply.refusal(method)
+    return reply.answer
+
+
+def _outcome(status: str, paid_at: str) -> Outcome:
+    """TRADE_CLOSED with a time of payment was paid and is refunded in full: the payment succeeded."""
+    if status not in OUTCOMES:
+        log.warning("alipay: unknown trade_status", extra={"trade_status": status[:64]})
+        return Outcome.PENDING
+    if status == "TRADE_CLOSED" and paid_at:
+        return Outcome.SUCCEEDED
+    return OUTCOMES[status]
+
+
+def _tells_of_refund(fields: Mapping[str, str]) -> bool:
+    """A refund arrives as TRADE_SUCCESS (in part) or TRADE_CLOSED (in full), with these beside it."""
+    if fields["trade_status"] not in REFUND_STATUSES:
+        return False
+    return "gmt_refund" in fields or _amount(fields.get("refund_fee", ""), "CNY") is not None
+
+
+def _refund_news(fields: Mapping[str, str]) -> RefundResult:
+    return RefundResult(
+        out_trade_no=fields["out_trade_no"],
+        # Without a number of its own a refund goes by the order's (and is then a refund in full).
+        out_refund_no=fields.get("out_biz_no") or fields["out_trade_no"],
+        outcome=Outcome.SUCCEEDED,
+        amount=None,  # refund_fee is the sum of all refunds of this trade, so it is not this one's
+        refunded_at=_moment(fields.get("gmt_refund", "")),
+        provider_status=fields["trade_status"],
+    )
+
+
+def _payment_news(fields: Mapping[str, str]) -> PaymentResult:
+    paid_at = fields.get("gmt_payment", "")
+    outcome = _outcome(fields["trade_status"], paid_at)
+    amount = _amount(fields.get("total_amount", ""), "CNY")
+    if amount is None and outcome is Outcome.SUCCEEDED:
+        raise SignatureMismatch("the notification names no readable amount")
+    return PaymentResult(
+        out_trade_no=fields["out_trade_no"],
+        outcome=outcome,
+        amount=amount,
+        provider_ref=fields.get("trade_no") or None,
+        paid_at=_moment(paid_at),
+        provider_status=fields["trade_status"],
+    )
+
+
+def _refund_result(
+    order: RefundOrder, outcome: Outcome, status: str, at: str = "", amount: Money | None = None
+) -> RefundResult:
+    return RefundResult(
+        out_trade_no=order.payment.out_trade_no,
+        out_refund_no=order.out_refund_no,
+        outcome=outcome,
+        amount=amount or (order.amount if outcome is Outcome.SUCCEEDED else None),
+        refunded_at=_moment(at),
+        provider_status=status,
+    )
+
+
+def _amount(text: str, currency: str) -> Money | None:
+    """A positive amount, or None for anything else."""
+    try:
+        money = Money.from_major(text, currency)
+    except ValueError:
+        return None
+    return money if money.minor > 0 else None
+
+
+def _yuan(money: Money) -> str:
+    if money.currency != "CNY":
+        raise ProviderRejected(f"alipay settles CNY here, not {money.currency}")
+    return money.major()
+
+
+def _moment(text: str) -> datetime | None:
+    """Beijing time to UTC, milliseconds dropped.  An unreadable time is no reason to refuse money."""
+    try:
+        return clock.from_beijing(text[:19])
+    except (ValueError, OverflowError):
+        return None
+
+
+def _text_field(text: str) -> str:
+    """Text for a subject or a reason: without what the manual forbids, and short enough."""
+    whole = text.encode("utf-8", "replace").decode("utf-8")  # a lone surrogate cannot be sent
+    return _UNWANTED.sub(" ", whole).strip()[:SUBJECT_CHARS_MAX]

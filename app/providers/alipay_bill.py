@@ -1,0 +1,119 @@
+"""What Alipay's daily bill says: a zip of GBK tables, read line by line.  Pure but for lazy unpacking.
+
+Source: Alipay open platform, bill download, trade bill (业务明细).
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import logging
+import re
+import zipfile
+import zlib
+from collections.abc import Iterator, Mapping
+
+from app import clock
+from app.errors import ProviderUnreachable
+from app.money import Money
+from app.providers.base import StatementLine
+
+log = logging.getLogger(__name__)
+
+KINDS = {"交易": "payment", "退款": "refund"}
+# A merchant of a million payments a day has a detail file of about 300 MB; more is a bomb.
+UNPACKED_BYTES_MAX = 1 << 30
+ENTRIES_MAX = 32
+
+_TRADE_NO, _OUT_TRADE_NO, _KIND = "支付宝交易号", "商户订单号", "业务类型"
+_NAME, _CREATED, _FINISHED = "商品名称", "创建时间", "完成时间"
+_AMOUNT, _FEE, _REFUND_NO = "订单金额（元）", "服务费（元）", "退款批次号/请求号"
+_NEEDED = frozenset({_TRADE_NO, _OUT_TRADE_NO, _KIND, _NAME, _CREATED, _FINISHED, _AMOUNT, _FEE, _REFUND_NO})
+_SUMMARY = "汇总"
+_MOMENT = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d")
+_BROKEN = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, csv.Error)
+
+
+def read_bill(archive: bytes) -> Iterator[StatementLine]:
+    """Yield the lines of the detail table in a bill's zip, in its order.
+
+    Raises ProviderUnreachable for anything that is not such a bill; a line that cannot be read stops
+    the reading, because money silently left out is worse than a bill fetched again.
+    """
+    try:
+        with zipfile.ZipFile(io.BytesIO(archive)) as bundle, bundle.open(_detail(bundle)) as packed:
+            # GB18030 is a superset of GBK; a spoilt character in a product's name is no reason to stop.
+            text = io.TextIOWrapper(packed, encoding="gb18030", errors="replace", newline="")
+            yield from _lines(csv.reader(text, quoting=csv.QUOTE_NONE))
+    except _BROKEN as error:
+        raise ProviderUnreachable("alipay's bill cannot be unpacked") from error
+
+
+def _detail(bundle: zipfile.ZipFile) -> zipfile.ZipInfo:
+    """The detail table's entry: the csv whose name does not say "summary"."""
+    entries = bundle.infolist()
+    if len(entries) > ENTRIES_MAX or sum(entry.file_size for entry in entries) > UNPACKED_BYTES_MAX:
+        raise ProviderUnreachable("alipay's bill is too large to unpack")
+    for entry in entries:
+        name = _entry_name(entry)
+        if name.lower().endswith(".csv") and _SUMMARY not in name:
+            return entry
+    raise ProviderUnreachable("alipay's bill holds no detail table")
+
+
+def _entry_name(entry: zipfile.ZipInfo) -> str:
+    """Names are GBK without the flag that says so; zipfile then took them for cp437."""
+    if entry.flag_bits & 0x800:  # the name is marked as UTF-8
+        return entry.filename
+    return entry.filename.encode("cp437", "replace").decode("gbk", "replace")
+
+
+def _lines(rows: Iterator[list[str]]) -> Iterator[StatementLine]:
+    header: list[str] = []
+    for number, row in enumerate(rows, start=1):
+        cells = [cell.strip() for cell in row]  # numbers end with a tab, so that Excel keeps them whole
+        if not any(cells) or cells[0].startswith("#"):
+            continue
+        if not header:
+            header = [cell.replace("(", "（").replace(")", "）") for cell in cells]
+            if not _NEEDED.issubset(header):
+                raise ProviderUnreachable("alipay's bill lacks a column we need")
+            continue
+        try:
+            yield _line(dict(zip(header, _fitted(cells, header), strict=True)))
+        except (ValueError, OverflowError) as error:
+            raise ProviderUnreachable(f"line {number} of alipay's bill cannot be read") from error
+    if not header:
+        raise ProviderUnreachable("alipay's bill has no header")
+
+
+def _fitted(cells: list[str], header: list[str]) -> list[str]:
+    """Cells are not quoted, so a comma in the product's name or the remark makes too many: rejoin them."""
+    surplus = len(cells) - len(header)
+    if surplus <= 0:
+        return cells
+    in_place = _MOMENT.fullmatch(cells[header.index(_CREATED)])
+    at = len(header) - 1 if in_place else header.index(_NAME)
+    return [*cells[:at], ",".join(cells[at : at + surplus + 1]), *cells[at + surplus + 1 :]]
+
+
+def _line(row: Mapping[str, str]) -> StatementLine:
+    """One row.  Raises ValueError."""
+    amount = Money.from_major(row[_AMOUNT], "CNY")
+    kind = KINDS.get(row[_KIND])
+    if kind is None:
+        # Kept, by its sign: reconciliation then shows it as a difference instead of nobody seeing it.
+        log.warning("alipay: unknown kind of bill line", extra={"kind": row[_KIND][:32]})
+        kind = "refund" if amount.minor < 0 else "payment"
+    if kind == "refund":
+        amount = Money(-abs(amount.minor), "CNY")
+    return StatementLine(
+        kind=kind,
+        out_trade_no=row[_OUT_TRADE_NO],
+        provider_ref=row[_TRADE_NO],
+        amount=amount,
+        fee=Money.from_major(row[_FEE] or "0", "CNY"),  # already signed: negative leaves the merchant
+        happened_at=clock.from_beijing(row[_FINISHED] or row[_CREATED]),
+        out_refund_no=row[_REFUND_NO] or None,
+        raw=row,
+    )
