@@ -1,0 +1,33 @@
+"""The names of the events, as merchants' systems see them."""
+
+from __future__ import annotations
+
+CHARGE_CREATED = "charge.created"
+CHARGE_PAID = "charge.paid"
+CHARGE_PAID_LATE = "charge.paid_late"
+CHARGE_DOUBLE_PAID = "charge.double_paid"
+CHARGE_AMOUNT_MISMATCHED = "charge.amount_mismatched"
+CHARGE_EXPIRED = "charge.expired"
+CHARGE_CANCELED = "charge.canceled"
+REFUND_CREATED = "refund.created"
+REFUND_SUCCEEDED = "refund.succeeded"
+REFUND_FAILED = "refund.failed"
+WEBHOOK_ENDPOINT_DISABLED = "webhook_endpoint.disabled"
+ENDPOINT_PING = "endpoint.ping"  # sent to the one endpoint that asked for it
+
+ALL = (
+    CHARGE_CREATED,
+    CHARGE_PAID,
+    CHARGE_PAID_LATE,
+    CHARGE_DOUBLE_PAID,
+    CHARGE_AMOUNT_MISMATCHED,
+    CHARGE_EXPIRED,
+    CHARGE_CANCELED,
+    REFUND_CREATED,
+    REFUND_SUCCEEDED,
+    REFUND_FAILED,
+    WEBHOOK_ENDPOINT_DISABLED,
+    ENDPOINT_PING,
+)
+SUBSCRIBABLE = tuple(name for name in ALL if name != ENDPOINT_PING)
+EVERY = "*"
