@@ -188,6 +188,11 @@ def test_a_title_is_escaped_and_named_for_screen_readers():
     assert b'aria-hidden="true"' in render.svg(matrix_for("A"))
 
 
+def test_a_long_title_is_cut():
+    root = ET.fromstring(render.svg(matrix_for("A"), title="店" * (render.TITLE_CHARS_MAX + 1)))
+    assert root[0].text == "店" * render.TITLE_CHARS_MAX
+
+
 def test_a_terminal_drawing_is_light_around_and_never_wider_than_its_code():
     matrix = matrix_for(LINK)
     side = matrix.size + 2 * QUIET_ZONE
