@@ -44,12 +44,12 @@ lock: setup-dev ## renew requirements*.lock; ARGS=--upgrade takes newer versions
 	$(COMPILE) $(ARGS) requirements.txt -o requirements.lock
 	$(COMPILE) $(ARGS) -c requirements.lock requirements-dev.txt -o requirements-dev.lock
 
-translations: setup ## collect texts from code and templates into translations/*, ready to translate
+translations: setup ## collect the texts of code and templates into translations/zh
 	@mkdir -p build
 	$(BIN)/python -m babel.messages.frontend -q extract -F babel.cfg -k _l --sort-output --no-location \
 		--project Mafu -o build/messages.pot .
-	$(BIN)/python -m babel.messages.frontend -q update -i build/messages.pot -d translations \
-		--no-fuzzy-matching --ignore-pot-creation-date
+	$(BIN)/python -m babel.messages.frontend -q update -i build/messages.pot -d translations -l zh \
+		--init-missing --no-fuzzy-matching --ignore-pot-creation-date
 	$(MAKE) --no-print-directory setup
 
 clean: ## remove what make made; your data stays

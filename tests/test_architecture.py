@@ -21,7 +21,7 @@ FLOORS = (
     ("clock money ids errors config i18n logs addresses strict_json providers.base", True),
     ("vault db http queue", True),  # the outside
     ("providers qr", False),  # translators
-    ("runtime", False),  # what services take from the running application
+    ("runtime answers", False),  # what services take from the running application, what faces answer alike
     ("merchants", False),  # who is asking
     ("webhooks ledger", False),  # facts out
     ("charges", False),  # the books
@@ -31,10 +31,10 @@ FLOORS = (
 FLOOR_OF = {room: number for number, (rooms, _) in enumerate(FLOORS) for room in rooms.split()}
 WIRING = FLOORS[-1][0].split()
 
-# Flask is for the faces and the wiring.  Besides: the engine's extension, the language of a request, and the
-# one place where services find what create_app() built.
+# Flask is for the faces and the wiring.  Besides: the engine's extension, the language of a request, the one
+# place where services find what create_app() built, and the answers that all faces share.
 FLASK_FILES = {"views.py", "api.py", "auth.py"}
-FLASK_ROOMS = {*WIRING, "db", "i18n", "runtime"}
+FLASK_ROOMS = {*WIRING, "db", "i18n", "runtime", "answers"}
 
 HTTP_CLIENTS = ("pycurl", "requests", "httpx", "aiohttp", "urllib3", "urllib.request", "http.client")
 NAMES_THAT_SAY_NOTHING = {
