@@ -28,10 +28,9 @@ test: setup-dev ## run all tests; STRICT=1 fails on skips, ARGS="-k settle" goes
 	@.ci/system-packages
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile $(ARGS)
 
-check: setup-dev ## lint, format, types
-	$(BIN)/ruff check
-	$(BIN)/ruff format --check
-	$(BIN)/python -m mypy
+check: setup-dev ## lint, format, types: all three, even if the first finds something
+	@failed=0; for step in 'ruff check' 'ruff format --check' 'mypy'; do \
+		echo "$$step"; $(BIN)/python -m $$step || failed=1; done; exit $$failed
 
 bench: setup-dev ## measure speed, as ratios to a floor in the same run
 	$(BIN)/python -m bench
