@@ -97,6 +97,13 @@ def test_a_dark_terminal_of_every_level_is_read(read, level):
     assert read(_picture_of_terminal(render.terminal(matrix_for(LINK, level)))) == [LINK]
 
 
+@pytest.mark.parametrize("level", Level)
+def test_blocks_of_nothing_but_zeros_are_read(read, level):
+    """qrcode 8.2 cannot divide a block of zeros; a link with a long run of them must still be drawn."""
+    link = LINK + "0" * 180
+    assert read(_picture_of_png(render.png(matrix_for(link, level), size_px=600))) == [link]
+
+
 @settings(max_examples=25)
 @given(
     body=st.text(alphabet=ids.ALPHABET, min_size=25, max_size=25),
