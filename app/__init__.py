@@ -1,0 +1,1 @@
+"""Mafu 码付: scan-to-pay that merchants host themselves."""

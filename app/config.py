@@ -63,13 +63,19 @@ class Settings(BaseSettings):
     @field_validator("secret_keys", "encryption_keys", "webhook_allow", "webhook_ports", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
-        return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+        return (
+            tuple(part.strip() for part in value.split(",") if part.strip())
+            if isinstance(value, str)
+            else value
+        )
 
     @field_validator("base_url")
     @classmethod
     def _is_origin(cls, value: str) -> str:
         parts = urlsplit(value)
-        if value and (parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment):
+        if value and (
+            parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment
+        ):
             raise ValueError("must look like https://pay.example.com")
         return value.rstrip("/")
 
@@ -90,7 +96,10 @@ class Settings(BaseSettings):
     @model_validator(mode="after")
     def _is_fit_for_money(self) -> Settings:
         faults = []
-        for name, keys in (("MAFU_SECRET_KEYS", self.secret_keys), ("MAFU_ENCRYPTION_KEYS", self.encryption_keys)):
+        for name, keys in (
+            ("MAFU_SECRET_KEYS", self.secret_keys),
+            ("MAFU_ENCRYPTION_KEYS", self.encryption_keys),
+        ):
             if self.mode is Mode.LIVE and not keys:
                 faults.append(f"{name} is empty")
             faults += [f"{name} holds a key that is short or well known" for key in keys if _is_weak(key)]
@@ -125,7 +134,9 @@ def load_settings(**overrides: object) -> Settings:
     try:
         settings = Settings(**overrides)  # type: ignore[arg-type]
     except ValidationError as error:
-        lines = [f"  {'.'.join(map(str, fault['loc'])) or 'settings'}: {fault['msg']}" for fault in error.errors()]
+        lines = [
+            f"  {'.'.join(map(str, fault['loc'])) or 'settings'}: {fault['msg']}" for fault in error.errors()
+        ]
         raise SettingsError("\n".join(["the settings cannot be used:", *lines])) from None
     if settings.is_demo:
         settings = settings.model_copy(update=_demo_secrets(settings))

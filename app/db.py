@@ -19,12 +19,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import IO, Any, ParamSpec, TypeVar
+from typing import IO, Any, ParamSpec, TypeVar, cast
 
 import sqlalchemy as sa
 from flask import Flask, current_app
 from flask_sqlalchemy import SQLAlchemy
 from sqlalchemy import Connection, Engine, event
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import make_url
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import OperationalError
@@ -99,6 +100,12 @@ def init_app(app: Flask, url: str) -> None:
             app.extensions["mafu.reader"] = engine.execution_options(isolation_level="AUTOCOMMIT")
 
 
+def dispose() -> None:
+    """Close every connection of the current application, for programs that end before their process."""
+    db.engine.dispose()
+    current_app.extensions["mafu.gate"].close()
+
+
 @contextmanager
 def transaction() -> Iterator[Connection]:
     """One unit of work: commits at the end, rolls back on any exception.  Never nested, never around I/O."""
@@ -159,6 +166,20 @@ def moment(tx: Connection) -> datetime:
     return clock.now() + skew
 
 
+def table_of(model: type[Base]) -> sa.Table:
+    """The Core table behind a mapped class, for statements."""
+    return cast(sa.Table, model.__table__)
+
+
+def insert_or_skip(tx: Connection, table: sa.Table) -> Any:
+    """An INSERT that does nothing where a unique key is taken: look at what it returns.
+
+    Each dialect has its own construct for the same ``ON CONFLICT DO NOTHING``.
+    """
+    insert = sqlite.insert if tx.dialect.name == "sqlite" else postgresql.insert
+    return insert(table).on_conflict_do_nothing()
+
+
 _PG_CLOCK = sa.select(sa.func.clock_timestamp())
 
 
@@ -183,6 +204,12 @@ class _Gate:
         fcntl.flock(self._handle(), fcntl.LOCK_UN)
         self._threads.release()
 
+    def close(self) -> None:
+        """Let go of the file; the next use opens it again."""
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
     def _handle(self) -> IO[str]:
         # A forked child must not share its parent's open file: flock belongs to the open file.
         if self._file is None or self._pid != os.getpid():
@@ -196,12 +223,23 @@ class _NoGate:
 
     def __exit__(self, *exc: object) -> None: ...
 
+    def close(self) -> None: ...
+
 
 def _engine_options(url: str) -> dict[str, Any]:
     if make_url(url).get_backend_name() == "sqlite":
         # Every thread may wait at the gate with a connection in hand, so the pool has room for all.
-        return {"connect_args": {"timeout": 5.0, "check_same_thread": False}, "pool_size": 20, "max_overflow": 80}
-    return {"pool_size": 10, "max_overflow": 30, "pool_recycle": 1800, "connect_args": {"options": _PG_OPTIONS}}
+        return {
+            "connect_args": {"timeout": 5.0, "check_same_thread": False},
+            "pool_size": 20,
+            "max_overflow": 80,
+        }
+    return {
+        "pool_size": 10,
+        "max_overflow": 30,
+        "pool_recycle": 1800,
+        "connect_args": {"options": _PG_OPTIONS},
+    }
 
 
 # A forgotten transaction holds locks and blocks vacuum; a runaway statement holds a worker.

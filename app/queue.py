@@ -8,7 +8,7 @@ touches no row, and it must discard what it did not commit.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -18,7 +18,7 @@ import sqlalchemy as sa
 from sqlalchemy import Connection
 from sqlalchemy.orm import Mapped, mapped_column
 
-from app.db import Base, moment
+from app.db import Base, moment, table_of
 
 
 class Kind(StrEnum):
@@ -44,7 +44,7 @@ class Job(Base):
     tries: Mapped[int] = mapped_column(sa.Integer, default=0)
 
 
-_jobs = Job.__table__
+_jobs = table_of(Job)
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,11 +113,47 @@ def holds(tx: Connection, claim: Claim) -> bool:
     return tx.execute(sa.select(_jobs.c.token).where(*_held(claim)).with_for_update()).first() is not None
 
 
-def drop(tx: Connection, kind: Kind, merchant_id: str, subject_ids: Iterable[str]) -> None:
-    """Forget jobs that have become pointless, claimed or not.  A step."""
+def held(tx: Connection, claims: Sequence[Claim]) -> set[Claim]:
+    """Those of these claims that are still ours: ``holds`` for many, in one statement.  A step."""
+    rows = tx.execute(
+        sa.select(_jobs.c.merchant_id, _jobs.c.kind, _jobs.c.subject_id, _jobs.c.token)
+        .where(
+            _CLAIMED.in_([(claim.merchant_id, claim.kind, claim.subject_id, claim.token) for claim in claims])
+        )
+        .with_for_update()
+    )
+    ours = {tuple(row) for row in rows}
+    return {
+        claim for claim in claims if (claim.merchant_id, claim.kind, claim.subject_id, claim.token) in ours
+    }
+
+
+def finish_many(tx: Connection, claims: Sequence[Claim]) -> None:
+    """Remove jobs that are done; one whose lease was lost is left alone.  A step."""
+    tx.execute(_FINISH, [_parameters(claim) for claim in claims])
+
+
+def put_back_many(tx: Connection, claims: Sequence[tuple[Claim, datetime]]) -> None:
+    """Make claimed jobs due later, each at its own time; one whose lease was lost is left alone.  A step."""
+    tx.execute(_PUT_BACK, [{**_parameters(claim), "new_due_at": due_at} for claim, due_at in claims])
+
+
+def is_due(connection: Connection, kind: Kind) -> bool:
+    """Whether ``claim`` would find something: a look that takes no lock."""
+    now = moment(connection)
+    return connection.execute(_IS_DUE, {"due_kind": kind, "now": now}).first() is not None
+
+
+def drop(tx: Connection, merchant_id: str, *jobs: tuple[Kind, str]) -> None:
+    """Forget jobs that have become pointless, claimed or not.  A step.
+
+    One statement for all of them: ids carry their prefix, so no id names two kinds of subject.
+    """
     tx.execute(
         sa.delete(_jobs).where(
-            _jobs.c.merchant_id == merchant_id, _jobs.c.kind == kind, _jobs.c.subject_id.in_(list(subject_ids))
+            _jobs.c.merchant_id == merchant_id,
+            _jobs.c.kind.in_([kind for kind, _ in jobs]),
+            _jobs.c.subject_id.in_([subject_id for _, subject_id in jobs]),
         )
     )
 
@@ -145,3 +181,28 @@ def _held(claim: Claim) -> list[sa.ColumnElement[bool]]:
         _jobs.c.subject_id == claim.subject_id,
         _jobs.c.token == claim.token,
     ]
+
+
+def _parameters(claim: Claim) -> dict[str, object]:
+    return {
+        "claim_merchant_id": claim.merchant_id,
+        "claim_kind": claim.kind,
+        "claim_subject_id": claim.subject_id,
+        "claim_token": claim.token,
+    }
+
+
+_CLAIMED = sa.tuple_(_jobs.c.merchant_id, _jobs.c.kind, _jobs.c.subject_id, _jobs.c.token)
+_IS_CLAIMED = (
+    _jobs.c.merchant_id == sa.bindparam("claim_merchant_id"),
+    _jobs.c.kind == sa.bindparam("claim_kind"),
+    _jobs.c.subject_id == sa.bindparam("claim_subject_id"),
+    _jobs.c.token == sa.bindparam("claim_token"),
+)
+_FINISH = sa.delete(Job).where(*_IS_CLAIMED)
+_PUT_BACK = sa.update(Job).where(*_IS_CLAIMED).values(due_at=sa.bindparam("new_due_at"), token=None)
+_IS_DUE = (
+    sa.select(_jobs.c.kind)
+    .where(_jobs.c.kind == sa.bindparam("due_kind"), _jobs.c.due_at <= sa.bindparam("now"))
+    .limit(1)
+)

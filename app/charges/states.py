@@ -58,17 +58,28 @@ def move(
     merchant_id: str,
     row_id: str,
     to: ChargeState | AttemptState | RefundState,
-    *,
-    sources: frozenset[Any],
-    **values: object,
-) -> bool:
-    """Move one row to ``to`` if it is in one of ``sources``, setting ``values`` with it.  A step.
+    **values: Any,
+) -> sa.Row[Any] | None:
+    """Move one row to ``to`` if it is where it may come from, setting ``values`` with it.  A step.
 
-    True if this call moved it; False if it was elsewhere, which the caller must handle.
+    The row as it is after the move; None if it was elsewhere, which the caller must handle.
     """
     statement = (
         sa.update(table)
-        .where(table.c.merchant_id == merchant_id, table.c.id == row_id, table.c.state.in_(sorted(sources)))
+        .where(
+            table.c.merchant_id == merchant_id,
+            table.c.id == row_id,
+            table.c.state.in_(_SOURCES[type(to)][to]),
+        )
         .values(state=to, **values)
+        .returning(*table.c)
     )
-    return tx.execute(statement).rowcount == 1
+    return tx.execute(statement).first()
+
+
+# By enumeration first: AttemptState.SUCCEEDED and RefundState.SUCCEEDED are equal as strings.
+_SOURCES: dict[type, dict[Any, list[Any]]] = {
+    ChargeState: {to: sorted(sources) for to, sources in CHARGE_MOVES.items()},
+    AttemptState: {to: sorted(sources) for to, sources in ATTEMPT_MOVES.items()},
+    RefundState: {to: sorted(sources) for to, sources in REFUND_MOVES.items()},
+}

@@ -12,6 +12,8 @@ from app.db import Base
 
 
 class DeliveryState(StrEnum):
+    """How far a delivery has come."""
+
     PENDING = "pending"
     DELIVERED = "delivered"
     EXHAUSTED = "exhausted"  # the whole schedule failed; a person may resend

@@ -1,0 +1,83 @@
+"""A provider's callback: verified, kept as evidence and settled in one transaction."""
+
+from __future__ import annotations
+
+import hashlib
+
+import sqlalchemy as sa
+from sqlalchemy import Connection
+
+from app.callbacks.models import Callback
+from app.charges.refunds import settle_refund
+from app.charges.settle import raise_incident, settle
+from app.db import insert_or_skip, retried, table_of, transaction
+from app.errors import UnknownPayment
+from app.ids import new_id
+from app.merchants.accounts import OpenAccount
+from app.providers.base import Inbound, PaymentResult, RefundResult
+
+_callbacks = table_of(Callback)
+
+
+@retried
+def receive(account: OpenAccount, inbound: Inbound) -> None:
+    """Verify, keep, settle.  When this returns, it is durable, and the provider may be told so.
+
+    The same message again changes nothing but a counter.  A genuine message about a payment that is
+    not ours is kept and raised as an incident, then UnknownPayment.  Raises SignatureMismatch.
+    """
+    result = account.provider.read_callback(inbound)
+    try:
+        with transaction() as tx:
+            _keep(tx, account, inbound, result)
+            if isinstance(result, RefundResult):
+                settle_refund(tx, account.id, result)
+            else:
+                settle(tx, account.id, result)
+    except UnknownPayment:
+        with transaction() as tx:
+            _keep(tx, account, inbound, result)
+            raise_incident(
+                tx,
+                account.merchant_id,
+                kind="unknown_refund" if isinstance(result, RefundResult) else "unknown_payment",
+                subject_id=f"{account.id}:{_number(result)}",
+                charge_id=None,
+                detail=f"{account.provider.info.code} reports {result.outcome} of {result.amount} for {_number(result)}",
+            )
+        raise
+
+
+def _keep(
+    tx: Connection, account: OpenAccount, inbound: Inbound, result: PaymentResult | RefundResult
+) -> None:
+    digest = hashlib.sha256(inbound.body).hexdigest()
+    kept = tx.execute(
+        insert_or_skip(tx, _callbacks).returning(_callbacks.c.id),
+        {
+            "merchant_id": account.merchant_id,
+            "id": new_id("cb"),
+            "account_id": account.id,
+            "digest": digest,
+            "out_trade_no": result.out_trade_no[:64],
+            "outcome": result.outcome,
+            "body": inbound.body,
+            "first_at": inbound.received_at,
+            "last_at": inbound.received_at,
+            "times": 1,
+        },
+    ).first()
+    if kept is None:
+        tx.execute(
+            sa.update(_callbacks)
+            .where(
+                _callbacks.c.merchant_id == account.merchant_id,
+                _callbacks.c.account_id == account.id,
+                _callbacks.c.digest == digest,
+            )
+            .values(times=_callbacks.c.times + 1, last_at=inbound.received_at)
+        )
+
+
+def _number(result: PaymentResult | RefundResult) -> str:
+    return (result.out_refund_no if isinstance(result, RefundResult) else result.out_trade_no)[:64]

@@ -1,0 +1,38 @@
+"""The one door for every provider's callbacks."""
+
+from __future__ import annotations
+
+import structlog
+from flask import Blueprint, Response, request
+
+from app import clock
+from app.callbacks import inbox
+from app.errors import PlatformError
+from app.merchants import accounts
+from app.providers.base import Inbound
+
+log = structlog.get_logger(__name__)
+bp = Blueprint("callbacks", __name__)
+
+
+@bp.post("/callbacks/<account_id>")
+def notify(account_id: str) -> Response:
+    """The account in the path picks adapter and keys.
+
+    The provider is told "accepted" only after our commit; anything else makes it send again.
+    """
+    account = accounts.open_account(account_id)
+    inbound = Inbound(
+        {name.lower(): value for name, value in request.headers},
+        request.get_data(),
+        clock.now(),
+        request.query_string.decode("ascii", "replace"),
+    )
+    try:
+        inbox.receive(account, inbound)
+        accepted = True
+    except PlatformError as error:
+        log.warning("callback refused", account_id=account_id, code=error.code, reason=error.detail)
+        accepted = False
+    reply = account.provider.reply(accepted)
+    return Response(reply.body, reply.status, content_type=reply.content_type)

@@ -1,0 +1,268 @@
+"""Trying to pay: one attempt is one order number at one provider, stored before it is sent."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from datetime import timedelta
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy import Connection
+
+from app import clock, queue
+from app.charges.models import Attempt, Charge
+from app.charges.settle import settle
+from app.charges.states import AttemptState, ChargeState, move
+from app.db import reading, table_of, transaction
+from app.errors import Conflict, NotFound, ProviderRejected, ProviderUnreachable
+from app.ids import new_id
+from app.merchants import accounts
+from app.merchants.accounts import OpenAccount
+from app.money import Money
+from app.providers.base import (
+    AppParams,
+    CallBridge,
+    NextStep,
+    PaymentOrder,
+    PaymentRef,
+    PaymentResult,
+    PostForm,
+    Redirect,
+    Scene,
+    ShowQR,
+)
+from app.queue import Kind
+from app.runtime import runtime
+
+ASK_EVERY = timedelta(seconds=3)  # a shopper's page may ask the provider this often, not more
+FIRST_QUERY_AFTER = timedelta(seconds=5)
+
+_STEPS: dict[str, type[NextStep]] = {
+    step.__name__: step for step in (Redirect, PostForm, ShowQR, CallBridge, AppParams)
+}
+_attempts, _charges = table_of(Attempt), table_of(Charge)
+
+
+@dataclass(frozen=True, slots=True)
+class Payer:
+    """Where the shopper is and how to get back to them."""
+
+    scene: Scene
+    return_url: str
+    ip: str | None = None
+    payer_id: str | None = None
+
+
+def start_attempt(charge_id: str, account: OpenAccount, payer: Payer) -> NextStep:
+    """Try a charge at one provider; say what the payer must do next.
+
+    Three phases, because the call in the middle cannot be rolled back.  The attempt is stored
+    before the provider hears of it: a crash leaves a row the worker can query, never a payment
+    nobody knows of.  An open attempt of the same kind is taken up again with its number, which the
+    networks answer alike; those of another kind are closed at their providers first.
+
+    Raises NotFound, Conflict (not payable any more), ProviderRejected (a definite no; the attempt
+    is FAILED) or ProviderUnreachable (the attempt stays STARTED, and the worker asks about it).
+    """
+    for other in open_attempts(account.merchant_id, charge_id):
+        if (other.account_id, other.scene) != (account.id, payer.scene):
+            # What cannot be closed now is left to the rule for double payments in settle.py.
+            with suppress(ProviderUnreachable):
+                retire(other)
+    with transaction() as tx:
+        charge, attempt = _store(tx, charge_id, account, payer)
+    if attempt.next_step is not None:
+        return _read_step(attempt.next_step)
+    try:
+        step = account.provider.start(_order(charge, attempt, account, payer))
+    except ProviderRejected as refusal:
+        with transaction() as tx:
+            move(
+                tx,
+                _attempts,
+                attempt.merchant_id,
+                attempt.id,
+                AttemptState.FAILED,
+                failure_code=(refusal.provider_code or refusal.code)[:64],
+                finished_at=clock.now(),
+            )
+            queue.drop(tx, attempt.merchant_id, (Kind.QUERY, attempt.id))
+        raise
+    with transaction() as tx:
+        tx.execute(
+            sa.update(_attempts)
+            .where(_attempts.c.merchant_id == attempt.merchant_id, _attempts.c.id == attempt.id)
+            .values(next_step={"kind": type(step).__name__, **asdict(step)})
+        )
+    return step
+
+
+def ask(attempt: sa.Row[Any]) -> PaymentResult:
+    """Query the provider about an attempt and settle what it says.
+
+    Raises ProviderUnreachable or ProviderRejected when it says nothing of use.
+    """
+    account = accounts.open_account(attempt.account_id)
+    result = account.provider.query(ref_of(attempt))
+    with transaction() as tx:
+        settle(tx, account.id, result)
+    return result
+
+
+def ask_if_due(merchant_id: str, charge_id: str) -> bool:
+    """Ask about a charge's open attempts on behalf of a waiting shopper, at most every 3 seconds each.
+
+    True if anything was asked.  Silence from the provider is no news: the shopper goes on waiting.
+    """
+    asked = False
+    for attempt in open_attempts(merchant_id, charge_id):
+        if _take_turn(attempt):
+            asked = True
+            with suppress(ProviderUnreachable, ProviderRejected):
+                ask(attempt)
+    return asked
+
+
+def retire(attempt: sa.Row[Any]) -> PaymentResult:
+    """Make an open attempt unpayable if its provider agrees: close there, then ask what is true.
+
+    An attempt that the provider calls unpaid but not closed stays STARTED: it may still be paid, and
+    the worker goes on asking.  Raises ProviderUnreachable when nothing is known.
+    """
+    account = accounts.open_account(attempt.account_id)
+    with suppress(ProviderRejected):  # In a state that forbids closing, which may mean paid: the query tells.
+        account.provider.close(ref_of(attempt))
+    try:
+        return ask(attempt)
+    except ProviderRejected as refusal:
+        raise ProviderUnreachable("the provider would not say what became of the payment") from refusal
+
+
+def retire_all(merchant_id: str, charge_id: str) -> None:
+    """Retire every open attempt of a charge.  Raises ProviderUnreachable."""
+    for attempt in open_attempts(merchant_id, charge_id):
+        retire(attempt)
+
+
+def open_attempts(merchant_id: str, charge_id: str) -> list[sa.Row[Any]]:
+    """The attempts of a charge that may still be paid, oldest first."""
+    with reading() as connection:
+        return list(connection.execute(_OPEN, {"merchant_id": merchant_id, "charge_id": charge_id}))
+
+
+def find_attempt(merchant_id: str, attempt_id: str) -> sa.Row[Any]:
+    """Raises NotFound."""
+    with reading() as connection:
+        attempt = connection.execute(
+            sa.select(*_attempts.c).where(
+                _attempts.c.merchant_id == merchant_id, _attempts.c.id == attempt_id
+            )
+        ).first()
+    if attempt is None:
+        raise NotFound("no such attempt")
+    return attempt
+
+
+def list_attempts(merchant_id: str, charge_id: str) -> list[sa.Row[Any]]:
+    """All attempts of a charge, oldest first."""
+    with reading() as connection:
+        return list(
+            connection.execute(
+                sa.select(*_attempts.c)
+                .where(_attempts.c.merchant_id == merchant_id, _attempts.c.charge_id == charge_id)
+                .order_by(_attempts.c.id)
+                .limit(100)
+            )
+        )
+
+
+def ref_of(attempt: sa.Row[Any]) -> PaymentRef:
+    """How its provider finds this attempt."""
+    return PaymentRef(attempt.out_trade_no, attempt.started_at, attempt.provider_ref)
+
+
+_OPEN = (
+    sa.select(*_attempts.c)
+    .where(
+        _attempts.c.merchant_id == sa.bindparam("merchant_id"),
+        _attempts.c.charge_id == sa.bindparam("charge_id"),
+        _attempts.c.state == AttemptState.STARTED,
+    )
+    .order_by(_attempts.c.id)
+)
+
+
+def _store(
+    tx: Connection, charge_id: str, account: OpenAccount, payer: Payer
+) -> tuple[sa.Row[Any], sa.Row[Any]]:
+    """The locked charge, and its open attempt of this kind: found, or made now."""
+    now = clock.now()
+    charge = tx.execute(
+        sa.select(*_charges.c)
+        .where(_charges.c.merchant_id == account.merchant_id, _charges.c.id == charge_id)
+        .with_for_update()
+    ).first()
+    if charge is None or charge.livemode != account.livemode or not account.enabled:
+        raise NotFound("this merchant has no such charge or account")
+    if charge.state != ChargeState.PENDING or charge.expires_at <= now:
+        raise Conflict("this charge can no longer be paid", code="charge_not_payable")
+    for attempt in tx.execute(_OPEN, {"merchant_id": charge.merchant_id, "charge_id": charge_id}):
+        if (attempt.account_id, attempt.scene) == (account.id, payer.scene):
+            return charge, attempt
+    attempt_id = new_id("at")
+    attempt = tx.execute(
+        sa.insert(_attempts).returning(*_attempts.c),
+        {
+            "merchant_id": charge.merchant_id,
+            "id": attempt_id,
+            "charge_id": charge_id,
+            "account_id": account.id,
+            "provider": account.provider.info.code,
+            "scene": payer.scene,
+            "out_trade_no": attempt_id.partition("_")[2].upper(),
+            "state": AttemptState.STARTED,
+            "settles": False,
+            "amount_minor": charge.amount_minor,
+            "currency": charge.currency,
+            "refunded_minor": 0,
+            "started_at": now,
+        },
+    ).one()
+    queue.put(tx, Kind.QUERY, charge.merchant_id, attempt_id, now + FIRST_QUERY_AFTER)
+    return charge, attempt
+
+
+def _order(charge: sa.Row[Any], attempt: sa.Row[Any], account: OpenAccount, payer: Payer) -> PaymentOrder:
+    return PaymentOrder(
+        ref=ref_of(attempt),
+        amount=Money(charge.amount_minor, charge.currency),
+        description=charge.description,
+        scene=payer.scene,
+        notify_url=f"{runtime().settings.origin}/callbacks/{account.id}",
+        return_url=payer.return_url,
+        expires_at=charge.expires_at,
+        payer_id=payer.payer_id,
+        payer_ip=payer.ip,
+    )
+
+
+def _take_turn(attempt: sa.Row[Any]) -> bool:
+    now = clock.now()
+    with transaction() as tx:
+        taken = tx.execute(
+            sa.update(_attempts)
+            .where(
+                _attempts.c.merchant_id == attempt.merchant_id,
+                _attempts.c.id == attempt.id,
+                _attempts.c.state == AttemptState.STARTED,
+                sa.or_(_attempts.c.asked_at.is_(None), _attempts.c.asked_at <= now - ASK_EVERY),
+            )
+            .values(asked_at=now)
+        )
+    return taken.rowcount == 1
+
+
+def _read_step(stored: dict[str, Any]) -> NextStep:
+    fields = dict(stored)
+    return _STEPS[fields.pop("kind")](**fields)

@@ -1,0 +1,85 @@
+"""What the API and the events say of a charge and of a refund.  Pure but for the link's key."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+
+from app.charges.states import ChargeState
+from app.clock import to_rfc3339
+from app.qr.links import LinkFacts, link_for
+from app.runtime import runtime
+from app.webhooks.outbox import Fact
+
+
+def link_of(charge: sa.Row[Any]) -> str:
+    """The signed payment link: what the QR says, character for character."""
+    facts = LinkFacts(charge.id, charge.merchant_id, charge.amount_minor, charge.currency)
+    return link_for(
+        runtime().settings.origin,
+        runtime().charge_links.token_for(facts),
+        host_upper=runtime().settings.qr_host_upper,
+    )
+
+
+def charge_json(charge: sa.Row[Any]) -> dict[str, Any]:
+    """The charge object of the API."""
+    here = f"{runtime().settings.origin}/v1/charges/{charge.id}/qr"
+    closed_at = _time(charge.closed_at)
+    return {
+        "id": charge.id,
+        "object": "charge",
+        "livemode": charge.livemode,
+        "status": charge.state,
+        "amount": charge.amount_minor,
+        "amount_refunded": charge.refunded_minor,
+        "currency": charge.currency.lower(),
+        "description": charge.description,
+        "merchant_order_no": charge.merchant_order_no,
+        "metadata": charge.metadata,
+        "return_url": charge.return_url,
+        "url": link_of(charge),
+        "qr": {"svg": f"{here}.svg", "png": f"{here}.png"},
+        "provider": charge.provider,
+        "created_at": to_rfc3339(charge.created_at),
+        "expires_at": to_rfc3339(charge.expires_at),
+        "paid_at": _time(charge.paid_at),
+        "paid_late": charge.paid_late,
+        "expired_at": closed_at if charge.state == ChargeState.EXPIRED else None,
+        "canceled_at": closed_at if charge.state == ChargeState.CANCELED else None,
+    }
+
+
+def refund_json(refund: sa.Row[Any]) -> dict[str, Any]:
+    """The refund object of the API.  ``reserved`` is ``pending`` to a merchant."""
+    return {
+        "id": refund.id,
+        "object": "refund",
+        "charge": refund.charge_id,
+        "status": "pending" if refund.state == "reserved" else refund.state,
+        "amount": refund.amount_minor,
+        "currency": refund.currency.lower(),
+        "reason": refund.reason,
+        "automatic": refund.automatic,
+        "failure_code": refund.failure_code,
+        "created_at": to_rfc3339(refund.created_at),
+        "finished_at": _time(refund.finished_at),
+    }
+
+
+def charge_fact(event_type: str, charge: sa.Row[Any]) -> Fact:
+    """The event that says this of a charge, as it stands in the row and with its ``sequence``."""
+    return Fact(
+        charge.merchant_id, charge.livemode, event_type, charge.id, charge.sequence, charge_json(charge)
+    )
+
+
+def refund_fact(event_type: str, refund: sa.Row[Any], *, livemode: bool) -> Fact:
+    """The same of a refund."""
+    return Fact(refund.merchant_id, livemode, event_type, refund.id, refund.sequence, refund_json(refund))
+
+
+def _time(moment: datetime | None) -> str | None:
+    return None if moment is None else to_rfc3339(moment)

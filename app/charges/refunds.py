@@ -1,0 +1,198 @@
+"""Money going back: reserved before it is sent, sent with one number, asked about until it is known.
+
+A refund in state RESERVED counts against what was received, so no two refunds can together exceed
+it.  Only a definite no from the provider gives the reservation back.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import sqlalchemy as sa
+import structlog
+from sqlalchemy import Connection
+
+from app import clock, queue
+from app.charges.models import Attempt, Charge, Refund
+from app.charges.present import refund_fact
+from app.charges.states import RefundState, move
+from app.db import insert_or_skip, reading, table_of, transaction
+from app.errors import ProviderRejected, ProviderUnreachable, UnknownPayment
+from app.ids import new_id
+from app.merchants import accounts
+from app.money import Money
+from app.providers.base import Outcome, PaymentRef, RefundOrder, RefundResult
+from app.queue import Claim, Kind
+from app.runtime import runtime
+from app.webhooks import types
+from app.webhooks.outbox import emit
+
+log = structlog.get_logger(__name__)
+
+# Providers take seconds to days; the first gaps catch the usual case, the last one repeats.
+SCHEDULE = [timedelta(seconds=s) for s in (10, 30, 60, 300, 900, 3600, 6 * 3600)]
+
+_refunds, _attempts, _charges = table_of(Refund), table_of(Attempt), table_of(Charge)
+
+
+def reserve_unneeded(tx: Connection, attempt: sa.Row[Any], *, livemode: bool, reason: str) -> None:
+    """Refund in full an attempt whose money its charge does not need.  A step.
+
+    The number is made from the attempt's, so the refund can exist only once however often the news
+    of the money arrives.
+    """
+    created = tx.execute(
+        insert_or_skip(tx, _refunds).returning(*_refunds.c),
+        {
+            "merchant_id": attempt.merchant_id,
+            "id": new_id("re"),
+            "charge_id": attempt.charge_id,
+            "attempt_id": attempt.id,
+            "out_refund_no": f"DUP{attempt.out_trade_no}",
+            "state": RefundState.RESERVED,
+            "amount_minor": attempt.received_minor,
+            "currency": attempt.currency,
+            "reason": reason,
+            "automatic": True,
+            "created_at": clock.now(),
+            "sequence": 1,
+        },
+    ).first()
+    if created is None:
+        return
+    tx.execute(
+        sa.update(_attempts)
+        .where(_attempts.c.merchant_id == attempt.merchant_id, _attempts.c.id == attempt.id)
+        .values(refunded_minor=attempt.received_minor)
+    )
+    queue.put(tx, Kind.REFUND, attempt.merchant_id, created.id, clock.now())
+    emit(tx, refund_fact(types.REFUND_CREATED, created, livemode=livemode))
+
+
+def pursue(claim: Claim) -> None:
+    """Send a reserved refund, or learn what became of it; put the job back while nothing is known."""
+    with reading() as connection:
+        row = connection.execute(
+            _FOR_SENDING, {"merchant_id": claim.merchant_id, "refund_id": claim.subject_id}
+        ).first()
+    if row is None or row.state != RefundState.RESERVED:
+        with transaction() as tx:
+            queue.finish(tx, claim)
+        return
+    account = accounts.open_account(row.account_id)
+    try:
+        result = account.provider.refund(_order(row))
+    except ProviderRejected as refusal:
+        result = RefundResult(
+            row.out_trade_no,
+            row.out_refund_no,
+            Outcome.FAILED,
+            provider_status=refusal.provider_code or refusal.code,
+        )
+    except ProviderUnreachable:
+        result = RefundResult(row.out_trade_no, row.out_refund_no, Outcome.PENDING)
+    with transaction() as tx:
+        settle_refund(tx, account.id, result)
+        gap = SCHEDULE[min(claim.tries, len(SCHEDULE)) - 1]
+        queue.put_back(tx, claim, clock.now() + gap)  # no effect if the line above removed the job
+
+
+def settle_refund(tx: Connection, account_id: str, result: RefundResult) -> bool:
+    """Write a verified result of a refund into the books.  A step.  True if it was news.
+
+    Raises UnknownPayment for a refund that was not made here (in the provider's own console, say).
+    """
+    refund = tx.execute(_FIND, {"account_id": account_id, "out_refund_no": result.out_refund_no}).first()
+    if refund is None:
+        raise UnknownPayment("no refund of this account has this number")
+    match result.outcome:
+        case Outcome.SUCCEEDED:
+            to, event_type = RefundState.SUCCEEDED, types.REFUND_SUCCEEDED
+        case Outcome.FAILED | Outcome.CLOSED:
+            to, event_type = RefundState.FAILED, types.REFUND_FAILED
+        case _:
+            return False
+    moved = move(
+        tx,
+        _refunds,
+        refund.merchant_id,
+        refund.id,
+        to,
+        provider_ref=result.provider_ref,
+        failure_code=(result.provider_status[:64] or None) if to == RefundState.FAILED else None,
+        finished_at=clock.now(),
+        sequence=_refunds.c.sequence + 1,
+    )
+    if moved is None:
+        return False
+    if to == RefundState.FAILED:
+        _release(tx, moved)
+        log.critical("refund failed", refund_id=moved.id, charge_id=moved.charge_id, code=moved.failure_code)
+    queue.drop(tx, moved.merchant_id, (Kind.REFUND, moved.id))
+    emit(tx, refund_fact(event_type, moved, livemode=refund.livemode))
+    log.info("refund settled", refund_id=moved.id, state=to, amount_minor=moved.amount_minor)
+    return True
+
+
+def list_refunds(merchant_id: str, charge_id: str) -> list[sa.Row[Any]]:
+    """All refunds of a charge, oldest first."""
+    with reading() as connection:
+        return list(
+            connection.execute(
+                sa.select(*_refunds.c)
+                .where(_refunds.c.merchant_id == merchant_id, _refunds.c.charge_id == charge_id)
+                .order_by(_refunds.c.id)
+                .limit(100)
+            )
+        )
+
+
+_SAME_ATTEMPT = sa.and_(
+    _attempts.c.merchant_id == _refunds.c.merchant_id, _attempts.c.id == _refunds.c.attempt_id
+)
+_FIND = (
+    sa.select(*_refunds.c, _charges.c.livemode)
+    .join(_attempts, _SAME_ATTEMPT)
+    .join(
+        _charges,
+        sa.and_(_charges.c.merchant_id == _refunds.c.merchant_id, _charges.c.id == _refunds.c.charge_id),
+    )
+    .where(
+        _attempts.c.account_id == sa.bindparam("account_id"),
+        _refunds.c.out_refund_no == sa.bindparam("out_refund_no"),
+    )
+)
+_FOR_SENDING = (
+    sa.select(
+        *_refunds.c,
+        _attempts.c.account_id,
+        _attempts.c.out_trade_no,
+        _attempts.c.started_at,
+        _attempts.c.received_minor,
+        _attempts.c.provider_ref.label("payment_ref"),
+    )
+    .join(_attempts, _SAME_ATTEMPT)
+    .where(_refunds.c.merchant_id == sa.bindparam("merchant_id"), _refunds.c.id == sa.bindparam("refund_id"))
+)
+
+
+def _release(tx: Connection, refund: sa.Row[Any]) -> None:
+    """Give a failed refund's reservation back."""
+    tx.execute(
+        sa.update(_attempts)
+        .where(_attempts.c.merchant_id == refund.merchant_id, _attempts.c.id == refund.attempt_id)
+        .values(refunded_minor=_attempts.c.refunded_minor - refund.amount_minor)
+    )
+
+
+def _order(row: sa.Row[Any]) -> RefundOrder:
+    return RefundOrder(
+        payment=PaymentRef(row.out_trade_no, row.started_at, row.payment_ref),
+        out_refund_no=row.out_refund_no,
+        amount=Money(row.amount_minor, row.currency),
+        paid=Money(row.received_minor, row.currency),
+        reason=row.reason,
+        started_at=row.created_at,
+        notify_url=f"{runtime().settings.origin}/callbacks/{row.account_id}",
+    )

@@ -1,0 +1,83 @@
+"""What the worker does when nobody calls: ask about open attempts, and end charges whose time is up.
+
+A lost callback is made good here.  Every function handles one claimed job; a crash between its
+steps leaves the job, which becomes due again when its lease ends.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+
+import structlog
+
+from app import clock, queue
+from app.charges import attempts, lifecycle
+from app.charges.settle import settle
+from app.charges.states import AttemptState, ChargeState
+from app.db import moment, transaction
+from app.errors import ProviderRejected, ProviderUnreachable
+from app.providers.base import Outcome
+from app.queue import Claim
+
+log = structlog.get_logger(__name__)
+
+# Fast while the shopper stands there, slow for the forgetful; the last gap repeats until the charge ends.
+QUERY_SCHEDULE = [timedelta(seconds=s) for s in (5, 5, 10, 20, 30, 60, 120, 300, 600)]
+# After the deadline an attempt that was never closed is asked about this long: late money is money.
+WATCH_AFTER_END = timedelta(days=1)
+RETRY_EXPIRY = timedelta(seconds=30)
+
+
+def query_attempt(claim: Claim) -> None:
+    """Ask the provider about one open attempt; put the job back while the answer is "not yet".
+
+    An attempt whose charge has ended is closed at its provider as well.  A day after the charge's
+    deadline a provider that still says "not paid" is believed.
+    """
+    attempt = attempts.find_attempt(claim.merchant_id, claim.subject_id)
+    charge = lifecycle.find(claim.merchant_id, attempt.charge_id)
+    given_up = charge.expires_at + WATCH_AFTER_END < clock.now()
+    if attempt.state == AttemptState.STARTED:
+        try:
+            if charge.state == ChargeState.PENDING:
+                result = attempts.ask(attempt)
+            else:
+                result = attempts.retire(attempt)
+        except (ProviderUnreachable, ProviderRejected) as error:
+            log.warning("query failed", attempt_id=attempt.id, code=error.provider_code or error.code)
+        else:
+            if given_up and result.outcome == Outcome.PENDING:
+                with transaction() as tx:
+                    settle(tx, attempt.account_id, replace(result, outcome=Outcome.CLOSED))
+    gap = QUERY_SCHEDULE[min(claim.tries, len(QUERY_SCHEDULE)) - 1]
+    with transaction() as tx:
+        if attempt.state == AttemptState.STARTED:
+            queue.put_back(tx, claim, clock.now() + gap)  # no effect if settling removed the job
+        else:
+            queue.finish(tx, claim)
+
+
+def expire_charge(claim: Claim) -> None:
+    """Close a charge past its deadline: close and ask at each provider first, then here.
+
+    While a provider cannot be asked, the charge stays pending: "expired" is never a guess.
+    """
+    charge = lifecycle.find(claim.merchant_id, claim.subject_id)
+    with transaction() as tx:
+        if charge.state != ChargeState.PENDING:
+            queue.finish(tx, claim)
+            return
+        if charge.expires_at > moment(tx):
+            queue.put_back(tx, claim, charge.expires_at)
+            return
+    try:
+        attempts.retire_all(claim.merchant_id, claim.subject_id)
+    except ProviderUnreachable:
+        log.warning("cannot expire yet", charge_id=charge.id)
+        with transaction() as tx:
+            queue.put_back(tx, claim, clock.now() + RETRY_EXPIRY)
+        return
+    with transaction() as tx:
+        lifecycle.close_charge(tx, claim.merchant_id, claim.subject_id, ChargeState.EXPIRED)
+        queue.finish(tx, claim)

@@ -1,0 +1,138 @@
+"""Mafu 码付: scan-to-pay that merchants host themselves.  ``create_app`` puts the house together."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flask import Flask, Response, g, request
+from flask.json.provider import DefaultJSONProvider
+from flask_migrate import Migrate
+from flask_openapi import Info, OpenAPI
+from flask_wtf.csrf import CSRFProtect
+from jinja2 import StrictUndefined
+from werkzeug.middleware.proxy_fix import ProxyFix
+
+from app import cli, db, i18n, logs, problems, runtime
+from app.answers import ErrorAnswer
+from app.callbacks import views as callbacks_views
+from app.charges import api as charges_api
+from app.charges import views as charges_views
+from app.checkout import views as checkout_views
+from app.config import Settings, load_settings
+from app.errors import InvalidRequest
+from app.ids import new_id
+from app.merchants import views as merchants_views
+from app.strict_json import parse_object
+from app.webhooks import api as webhooks_api
+from app.webhooks import views as webhooks_views
+
+API_VERSION = "2026-11-21"
+BODY_BYTES_MAX = 64 * 1024  # nothing that anybody sends us is larger
+
+# No third party, no inline script or style, no framing; forms may post to a provider's cashier by name.
+_POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
+    "manifest-src 'self'; base-uri 'none'; frame-ancestors 'none'; form-action {forms}"
+)
+_HEADERS = {
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Referrer-Policy": "no-referrer",  # an address here is a key to a charge
+    "Permissions-Policy": "camera=(), microphone=(), geolocation=()",
+    "Cross-Origin-Opener-Policy": "same-origin",
+}
+
+
+def create_app(settings: Settings | None = None) -> Flask:
+    """The web application.  Raises SettingsError."""
+    settings = settings or load_settings()
+    logs.configure(level=settings.log_level, json=not settings.is_demo)
+    app = OpenAPI(
+        "app",
+        template_folder="../templates",
+        static_folder="../static",
+        info=Info(
+            title="Mafu", version=API_VERSION, description="Scan-to-pay that merchants host themselves."
+        ),
+        security_schemes={
+            "key": {"type": "http", "scheme": "bearer", "description": "mafu_sk_test_… or mafu_sk_live_…"}
+        },
+        responses={401: ErrorAnswer},
+        validation_error_status=400,
+        validation_error_model=ErrorAnswer,
+        validation_error_callback=problems.refuse_input,
+        doc_ui=False,
+    )
+    app.openapi_version = "3.1.0"
+    app.json = _StrictJSON(app)
+    app.jinja_env.undefined = StrictUndefined
+    app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
+    app.config.update(
+        SECRET_KEY=settings.secret_keys[-1],
+        SECRET_KEY_FALLBACKS=list(settings.secret_keys[:-1]),
+        MAX_CONTENT_LENGTH=BODY_BYTES_MAX,
+        MAX_FORM_MEMORY_SIZE=BODY_BYTES_MAX,
+        SESSION_COOKIE_NAME="mafu_form",  # carries nothing but the forms' CSRF secret
+        SESSION_COOKIE_HTTPONLY=True,
+        SESSION_COOKIE_SAMESITE="Lax",
+        SESSION_COOKIE_SECURE=settings.origin.startswith("https://"),
+        WTF_CSRF_TIME_LIMIT=None,
+        WTF_CSRF_CHECK_DEFAULT=True,
+        SEND_FILE_MAX_AGE_DEFAULT=31536000,
+    )
+    if settings.proxy_count:
+        hops = settings.proxy_count
+        app.wsgi_app = ProxyFix(app.wsgi_app, x_for=hops, x_proto=hops, x_host=0)  # type: ignore[method-assign]
+    db.init_app(app, settings.sqlalchemy_url)
+    runtime.init_app(app, settings)
+    i18n.init_app(app)
+    problems.init_app(app)
+    Migrate(app, db.db, directory="migrations", render_as_batch=True)
+    _add_rooms(app)
+    cli.init_app(app)
+    app.before_request(_open_request)
+    app.after_request(_close_request)
+    return app
+
+
+def _add_rooms(app: OpenAPI) -> None:
+    csrf = CSRFProtect(app)
+    for api in (charges_api.bp, webhooks_api.bp, webhooks_api.events_bp):
+        app.register_api(api)
+        csrf.exempt(api)  # a bearer key is not sent by a browser on its own
+    for room in (merchants_views.bp, charges_views.bp, webhooks_views.bp):
+        app.register_blueprint(room)
+    for public in (checkout_views.bp, callbacks_views.bp):
+        app.register_blueprint(public)
+        csrf.exempt(public)  # the address itself is the authority; there is no session to ride on
+    app.add_url_rule("/healthz", "health", lambda: Response("ok\n", content_type="text/plain"))
+    app.add_url_rule("/v1/openapi.json", "openapi", lambda: app.api_doc)
+
+
+def _open_request() -> None:
+    g.request_id = new_id("req")
+
+
+def _close_request(response: Response) -> Response:
+    headers = response.headers
+    headers["Request-Id"] = g.get("request_id", "")
+    if request.path.startswith("/v1/"):
+        headers["Mafu-Version"] = API_VERSION
+        headers["X-Content-Type-Options"] = "nosniff"
+        return response
+    for name, value in _HEADERS.items():
+        headers.setdefault(name, value)
+    headers.setdefault("Content-Security-Policy", _POLICY.format(forms="'self'"))
+    if request.endpoint != "static":
+        headers.setdefault("Cache-Control", "no-store")
+    return response
+
+
+class _StrictJSON(DefaultJSONProvider):
+    """Request bodies are parsed strictly; see ``strict_json``."""
+
+    def loads(self, s: str | bytes, **kwargs: Any) -> Any:
+        try:
+            return parse_object(s.encode() if isinstance(s, str) else s)
+        except InvalidRequest as error:
+            raise ValueError(error.detail) from None

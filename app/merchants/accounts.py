@@ -1,0 +1,112 @@
+"""A merchant's accounts at the providers: stored sealed, opened into an adapter that can speak."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import sqlalchemy as sa
+
+from app import clock
+from app.db import reading, table_of, transaction
+from app.errors import InvalidRequest, NotFound
+from app.ids import new_id
+from app.merchants.models import ProviderAccount
+from app.providers import REGISTRY
+from app.providers.base import Provider
+from app.runtime import runtime
+
+_ADAPTERS_MAX = 1000
+
+_accounts = table_of(ProviderAccount)
+_FIND = sa.select(
+    _accounts.c.merchant_id,
+    _accounts.c.id,
+    _accounts.c.provider,
+    _accounts.c.livemode,
+    _accounts.c.enabled,
+    _accounts.c.version,
+    _accounts.c.sealed,
+).where(_accounts.c.id == sa.bindparam("account_id"))
+
+
+@dataclass(frozen=True, slots=True)
+class OpenAccount:
+    """An account with its credentials parsed.  ``provider`` speaks with them."""
+
+    id: str
+    merchant_id: str
+    livemode: bool
+    enabled: bool
+    provider: Provider
+
+
+def add_account(
+    merchant_id: str, provider: str, *, livemode: bool, name: str, settings: Mapping[str, str]
+) -> str:
+    """Store credentials and return the account's id.  Raises InvalidRequest naming the field at fault."""
+    adapter = REGISTRY.get(provider)
+    if adapter is None:
+        raise InvalidRequest(f"{provider[:32]!r} is not a provider we speak to", param="provider")
+    known = {credential.name for credential in adapter.credentials}
+    for extra in settings.keys() - known:
+        raise InvalidRequest(f"{provider} has no setting {extra[:32]!r}", param=extra[:32])
+    adapter(settings, runtime().outbound)  # refuses credentials that it could not use
+    account_id = new_id("pa")
+    with transaction() as tx:
+        tx.execute(
+            sa.insert(_accounts).values(
+                merchant_id=merchant_id,
+                id=account_id,
+                provider=provider,
+                livemode=livemode,
+                name=name,
+                sealed=runtime().vault.seal(json.dumps(dict(settings)), _place(account_id)),
+                version=1,
+                enabled=True,
+                created_at=clock.now(),
+            )
+        )
+    return account_id
+
+
+def open_account(account_id: str) -> OpenAccount:
+    """The account by id, whoever owns it, enabled or not: late money still arrives.  Raises NotFound."""
+    with reading() as connection:
+        row = connection.execute(_FIND, {"account_id": account_id}).first()
+    if row is None:
+        raise NotFound("no such provider account")
+    return OpenAccount(row.id, row.merchant_id, row.livemode, row.enabled, _adapter(row))
+
+
+def list_accounts(merchant_id: str, *, livemode: bool) -> list[sa.Row]:
+    """A merchant's enabled accounts in one mode, oldest first: columns id, provider, name, created_at."""
+    with reading() as connection:
+        return list(
+            connection.execute(
+                sa.select(_accounts.c.id, _accounts.c.provider, _accounts.c.name, _accounts.c.created_at)
+                .where(
+                    _accounts.c.merchant_id == merchant_id,
+                    _accounts.c.livemode == livemode,
+                    _accounts.c.enabled.is_(True),
+                )
+                .order_by(_accounts.c.id)
+            )
+        )
+
+
+def _adapter(row: sa.Row) -> Provider:
+    adapters, key = runtime().adapters, (row.id, row.version)
+    adapter = adapters.get(key)
+    if adapter is None:
+        settings = json.loads(runtime().vault.unseal(row.sealed, _place(row.id)))
+        adapter = REGISTRY[row.provider](settings, runtime().outbound)
+        if len(adapters) >= _ADAPTERS_MAX:
+            adapters.clear()
+        adapters[key] = adapter
+    return adapter
+
+
+def _place(account_id: str) -> str:
+    return f"provider_accounts/{account_id}/settings"

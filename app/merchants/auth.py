@@ -1,0 +1,70 @@
+"""Who a request comes from: a bearer key on the API, a session cookie on the dashboard."""
+
+from __future__ import annotations
+
+from typing import cast
+
+from flask import Response, g, redirect, request, url_for
+from werkzeug.wrappers import Response as BaseResponse
+
+from app.errors import NotAuthenticated
+from app.merchants import keys, people
+from app.merchants.keys import Caller
+from app.merchants.people import SESSION_LIFE, SignedIn
+from app.runtime import settings
+
+_COOKIE = "mafu_session"
+
+
+def require_key() -> None:
+    """Before each API request: ``caller()`` is known afterwards.  Raises NotAuthenticated."""
+    scheme, _, key = request.headers.get("Authorization", "").partition(" ")
+    if scheme.lower() == "basic" and request.authorization is not None:
+        key = request.authorization.username or ""  # curl -u KEY: as Stripe's users do
+    elif scheme.lower() != "bearer":
+        raise NotAuthenticated("send your key as 'Authorization: Bearer mafu_sk_…'", code="missing_api_key")
+    g.caller = keys.authenticate(key.strip())
+
+
+def caller() -> Caller:
+    """The API's caller."""
+    return cast(Caller, g.caller)
+
+
+def require_session() -> BaseResponse | None:
+    """Before each dashboard request: ``me()`` is known afterwards, or the browser goes to sign in."""
+    person = people.who_is(request.cookies.get(_cookie_name(), ""))
+    if person is None:
+        back = request.full_path.rstrip("?") if request.method == "GET" else None
+        return redirect(url_for("merchants.sign_in", next=back))
+    g.me = person
+    g.fallback_language = person.merchant_language
+    return None
+
+
+def me() -> SignedIn:
+    """The person at the dashboard."""
+    return cast(SignedIn, g.me)
+
+
+def remember(response: Response, token: str) -> Response:
+    """Give the browser its session."""
+    secure = settings().origin.startswith("https://")
+    response.set_cookie(
+        _cookie_name(), token, max_age=SESSION_LIFE, httponly=True, secure=secure, samesite="Lax", path="/"
+    )
+    return response
+
+
+def forget(response: Response) -> Response:
+    """End the session here and in the browser."""
+    people.sign_out(request.cookies.get(_cookie_name(), ""))
+    response.delete_cookie(
+        _cookie_name(), path="/", secure=settings().origin.startswith("https://"), httponly=True
+    )
+    return response
+
+
+def _cookie_name() -> str:
+    # The __Host- prefix makes the browser insist on Secure and on our host alone; it needs https.
+    return f"__Host-{_COOKIE}" if settings().origin.startswith("https://") else _COOKIE

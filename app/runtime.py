@@ -1,0 +1,52 @@
+"""What a service needs from the running application, and nothing of Flask besides: its settings,
+its vault, its link signer and its way out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import cast
+
+from flask import Flask, current_app
+
+from app.config import Settings
+from app.http import Client
+from app.providers.base import Provider
+from app.qr.links import LinkSigner
+from app.vault import Vault
+
+_NAME = "mafu.runtime"
+
+
+@dataclass(frozen=True, slots=True)
+class Runtime:
+    """Built once by ``create_app``; shared by all threads."""
+
+    settings: Settings
+    vault: Vault
+    charge_links: LinkSigner
+    outbound: Client
+    # Opened provider accounts by (id, version): parsing a private key takes 35 ms.
+    adapters: dict[tuple[str, int], Provider] = field(default_factory=dict)
+
+
+def init_app(app: Flask, settings: Settings) -> None:
+    """Attach a Runtime to the application."""
+    app.extensions[_NAME] = Runtime(
+        settings=settings,
+        vault=Vault(settings.encryption_keys),
+        charge_links=LinkSigner(settings.secret_keys, purpose="charge"),
+        outbound=Client(),
+    )
+
+
+def runtime() -> Runtime:
+    """The running application's."""
+    return cast(Runtime, current_app.extensions[_NAME])
+
+
+def settings() -> Settings:
+    return runtime().settings
+
+
+def vault() -> Vault:
+    return runtime().vault

@@ -1,0 +1,64 @@
+"""JSON as it may enter: an object, without duplicate keys, NaN or numbers that Python alone allows."""
+
+from __future__ import annotations
+
+import json
+from typing import Any, NoReturn
+
+from app.errors import InvalidRequest
+
+DEPTH_MAX = 16
+_INT_DIGITS_MAX = 19
+
+
+def parse_object(body: bytes) -> dict[str, Any]:
+    """The object that ``body`` holds.  Raises InvalidRequest saying what is wrong with it.
+
+    Refused although ``json.loads`` takes them: duplicate keys (which one did you mean?), NaN and
+    Infinity, integers of more than 19 digits, nesting deeper than 16, and any top level but an object.
+    """
+    try:
+        value = json.loads(
+            body.decode("utf-8"), object_pairs_hook=_object, parse_constant=_constant, parse_int=_integer
+        )
+    except UnicodeDecodeError:
+        raise InvalidRequest("the body is not UTF-8", code="invalid_json") from None
+    except json.JSONDecodeError as error:
+        raise InvalidRequest(
+            f"the body is not JSON: {error.msg} at character {error.pos}", code="invalid_json"
+        ) from None
+    except RecursionError:
+        raise InvalidRequest("the body is nested too deeply", code="invalid_json") from None
+    if not isinstance(value, dict):
+        raise InvalidRequest("the body must be a JSON object", code="invalid_json")
+    _limit_depth(value, DEPTH_MAX)
+    return value
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    value = dict(pairs)
+    if len(value) != len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise InvalidRequest(f"the key {twice[:64]!r} occurs twice", code="duplicate_key", param=twice[:64])
+    return value
+
+
+def _constant(text: str) -> NoReturn:
+    raise InvalidRequest(f"{text} is not JSON", code="invalid_json")
+
+
+def _integer(text: str) -> int:
+    if len(text) > _INT_DIGITS_MAX:
+        raise InvalidRequest("a number has too many digits", code="invalid_json")
+    return int(text)
+
+
+def _limit_depth(value: Any, left: int) -> None:
+    if left == 0:
+        raise InvalidRequest("the body is nested too deeply", code="invalid_json")
+    if isinstance(value, dict):
+        value = list(value.values())
+    if isinstance(value, list):
+        for item in value:
+            _limit_depth(item, left - 1)

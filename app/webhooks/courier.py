@@ -1,0 +1,138 @@
+"""The worker's hands: deliveries claimed, sent side by side, and recorded as their answers come in."""
+
+from __future__ import annotations
+
+import logging
+import time
+from datetime import datetime
+
+from app import clock
+from app.http import Post, Sender, Sent
+from app.queue import Claim
+from app.runtime import vault
+from app.vault import SealBroken
+from app.webhooks.delivery import Parcel, Result, claim_parcels, disable_hopeless, record
+from app.webhooks.endpoints import secret_place
+from app.webhooks.lanes import SLOW_S, Lanes
+from app.webhooks.signature import headers_for
+
+BATCH = 200
+RECORD_AT = 50  # results are written when there are so many,
+RECORD_AFTER_S = 0.1  # or when the oldest is this old: nobody's result waits for a slow neighbour
+POLL_S = 0.05  # how often to look for new work while some is on the wire
+
+log = logging.getLogger(__name__)
+
+
+class Courier:
+    """Carries deliveries until told otherwise: call ``step`` in a loop, from one thread.
+
+    Work is claimed whenever there is room, not when the last batch is through, so that a receiver
+    that takes its time holds up nobody but itself.
+    """
+
+    def __init__(self, sender: Sender, *, batch: int = BATCH) -> None:
+        self._sender = sender
+        self._batch = batch
+        self._lanes: Lanes[Parcel] = Lanes(slow_slots=max(1, sender.free // 4))
+        self._away: dict[str, tuple[Parcel, datetime, float]] = {}  # by key, oldest first
+        self._results: list[Result] = []
+        self._turned_away: list[tuple[Claim, float]] = []
+        self._record_by_s = 0.0
+        self._next_claim_s = 0.0
+        self._found_nothing = False
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing is in hand and the last look found nothing due."""
+        return self._found_nothing and not (
+            self._away or self._results or self._turned_away or self._lanes.waiting
+        )
+
+    def step(self) -> int:
+        """One turn: record, claim, send, and wait a moment for answers.  How many claims and answers it saw.
+
+        An exception (a database that is away) loses nothing: results stay for the next step.
+        """
+        self._record_if_time()
+        claimed = self._claim()
+        for parcel in self._lanes.take(self._sender.free):
+            self._start(parcel)
+        answered = self._collect(POLL_S if self._away else 0.0)
+        self._mind_the_slow()
+        return claimed + answered
+
+    def close(self) -> None:
+        """Put back what waits, let what is on the wire end (POST_TIMEOUT_S at most), and record it."""
+        self._turned_away += [(parcel.claim, 0.0) for parcel in self._lanes.clear_all()]
+        while self._away:
+            self._collect(POLL_S)
+        self._record()
+
+    def _claim(self) -> int:
+        now_s = time.monotonic()
+        if self._lanes.waiting >= self._batch or (self._away and now_s < self._next_claim_s):
+            return 0
+        parcels, count = claim_parcels(self._batch)
+        for parcel in parcels:
+            self._lanes.join(parcel.endpoint_id, parcel, now_s, is_ailing=parcel.failing_since is not None)
+        self._found_nothing = count == 0
+        self._next_claim_s = 0.0 if count == self._batch else now_s + POLL_S
+        return count
+
+    def _start(self, parcel: Parcel) -> None:
+        key, now = f"{parcel.claim.token}/{parcel.claim.subject_id}", clock.now()
+        self._away[key] = parcel, now, time.monotonic()
+        try:
+            secret = vault().unseal(parcel.sealed_secret, secret_place(parcel.endpoint_id))
+        except SealBroken as error:
+            log.critical("a webhook secret cannot be opened", extra={"endpoint_id": parcel.endpoint_id})
+            self._end(Sent(key, None, str(error), 0))
+            return
+        headers = headers_for([secret], parcel.event_id, int(now.timestamp()), parcel.body)
+        self._sender.start(Post(key, parcel.url, headers, parcel.body))
+
+    def _collect(self, wait_s: float) -> int:
+        sent = self._sender.finished(wait_s)
+        for one in sent:
+            self._end(one)
+        return len(sent)
+
+    def _end(self, sent: Sent) -> None:
+        parcel, started_at, _ = self._away.pop(sent.key)
+        self._lanes.came_back(parcel.endpoint_id, sent.duration_ms / 1000)
+        if not self._results:
+            self._record_by_s = time.monotonic() + RECORD_AFTER_S
+        self._results.append(Result(parcel, started_at, sent))
+
+    def _mind_the_slow(self) -> None:
+        now_s = time.monotonic()
+        for parcel, _, started_s in self._away.values():
+            if now_s - started_s <= SLOW_S:
+                break  # those behind it left later
+            self._lanes.is_late(parcel.endpoint_id, now_s - started_s)
+        self._turned_away += [(parcel.claim, delay_s) for parcel, delay_s in self._lanes.turn_away(now_s)]
+
+    def _record_if_time(self) -> None:
+        is_time = len(self._results) >= RECORD_AT or time.monotonic() >= self._record_by_s
+        if (self._results or self._turned_away) and (is_time or not self._away):
+            self._record()
+
+    def _record(self) -> None:
+        if self._results or self._turned_away:
+            record(self._results, self._turned_away)
+        results, self._results, self._turned_away = self._results, [], []
+        for merchant_id, endpoint_id in disable_hopeless(results):
+            self._lanes.clear(endpoint_id)
+            log.warning(
+                "webhook endpoint disabled", extra={"merchant_id": merchant_id, "endpoint_id": endpoint_id}
+            )
+
+
+def deliver_due(sender: Sender, *, batch: int = BATCH) -> int:
+    """Deliver everything that is due now, and wait for the outcome; how much was claimed and answered."""
+    courier = Courier(sender, batch=batch)
+    seen = courier.step()
+    while not courier.is_idle:
+        seen += courier.step()
+    return seen

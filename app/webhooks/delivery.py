@@ -1,0 +1,332 @@
+"""Events on their way: what is due, what a try has led to, and when to try again.
+
+Three phases, because the request in the middle cannot be rolled back: a short transaction claims,
+``courier.py`` uses the network outside any, a short transaction records under the claim's fencing
+token.  A crash anywhere leaves deliveries that become due again when the lease ends: the same id
+and the same bytes go out once more, and the receiver drops what it has seen.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy import Connection
+
+from app import clock, queue
+from app.db import moment, reading, retried, transaction
+from app.http import Sent
+from app.ids import new_id
+from app.queue import Claim, Kind
+from app.webhooks import endpoints
+from app.webhooks.models import Delivery, DeliveryAttempt, DeliveryState, Event, WebhookEndpoint
+
+# What to wait after the first, second, ... try that failed: a hiccup is over in seconds, a deployment
+# in minutes, a weekend in three days.  15 tries in 76 hours; then a person must ask for another.
+GAPS = (
+    timedelta(seconds=5),
+    timedelta(seconds=15),
+    timedelta(seconds=30),
+    timedelta(minutes=1),
+    timedelta(minutes=3),
+    timedelta(minutes=10),
+    timedelta(minutes=30),
+    timedelta(hours=1),
+    timedelta(hours=2),
+    timedelta(hours=4),
+    timedelta(hours=8),
+    timedelta(hours=12),
+    timedelta(hours=24),
+    timedelta(hours=24),
+)
+TRIES_MAX = len(GAPS) + 1
+JITTER = 0.1  # so that what failed together does not come back together
+RETRY_AFTER_MAX = timedelta(hours=1)  # or twice the gap, if that is longer
+FAILING_MAX = timedelta(days=3)  # an endpoint that has only failed for so long is disabled
+
+LEASE = timedelta(seconds=60)  # 10 s in a lane, 15 s on the wire, and the rest to write it down
+
+HEAD_MAX_CHARS = 2000
+_SUCCESS = range(200, 300)
+_GONE = 410
+_TAKE_IT_EASY = (429, 503)
+
+_deliveries, _events, _endpoints = Delivery.__table__, Event.__table__, WebhookEndpoint.__table__
+_LOAD = (
+    sa.select(
+        _deliveries.c.merchant_id,
+        _deliveries.c.id,
+        _deliveries.c.tries,
+        _events.c.id.label("event_id"),
+        _events.c.body,
+        _endpoints.c.id.label("endpoint_id"),
+        _endpoints.c.url,
+        _endpoints.c.sealed_secret,
+        _endpoints.c.failing_since,
+    )
+    .join(
+        _events,
+        sa.and_(_events.c.merchant_id == _deliveries.c.merchant_id, _events.c.id == _deliveries.c.event_id),
+    )
+    .join(
+        _endpoints,
+        sa.and_(
+            _endpoints.c.merchant_id == _deliveries.c.merchant_id,
+            _endpoints.c.id == _deliveries.c.endpoint_id,
+        ),
+    )
+    .where(
+        sa.tuple_(_deliveries.c.merchant_id, _deliveries.c.id).in_(sa.bindparam("keys", expanding=True)),
+        _deliveries.c.state == DeliveryState.PENDING,
+        _endpoints.c.disabled_at.is_(None),
+        _endpoints.c.deleted_at.is_(None),
+    )
+)
+_INSERT_ATTEMPTS = sa.insert(DeliveryAttempt)
+_PENDING_DELIVERY = (
+    _deliveries.c.merchant_id == sa.bindparam("key_merchant_id"),
+    _deliveries.c.id == sa.bindparam("key_id"),
+    _deliveries.c.state == DeliveryState.PENDING,
+)
+_MOVE = (
+    sa.update(Delivery)
+    .where(*_PENDING_DELIVERY)
+    .values(
+        state=sa.bindparam("new_state"),
+        tries=sa.bindparam("new_tries"),
+        next_try_at=sa.bindparam("new_next_try_at"),
+        delivered_at=sa.bindparam("new_delivered_at"),
+    )
+)
+_ABANDON = (
+    sa.update(Delivery).where(*_PENDING_DELIVERY).values(state=DeliveryState.ABANDONED, next_try_at=None)
+)
+_endpoint_key = sa.tuple_(_endpoints.c.merchant_id, _endpoints.c.id)
+
+
+@dataclass(frozen=True, slots=True)
+class Parcel:
+    """A claimed delivery with all that its journey needs.  ``number`` is that of the coming try."""
+
+    claim: Claim
+    number: int
+    event_id: str
+    body: bytes
+    endpoint_id: str
+    url: str
+    sealed_secret: str
+    failing_since: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """How one try of a parcel ended."""
+
+    parcel: Parcel
+    started_at: datetime
+    sent: Sent
+
+    @property
+    def is_success(self) -> bool:
+        return self.sent.error is None and self.sent.status in _SUCCESS
+
+
+def claim_parcels(limit: int) -> tuple[list[Parcel], int]:
+    """Take up to ``limit`` due deliveries for LEASE; what can be sent of them, and how many were taken.
+
+    Those that have become pointless, because their endpoint was deleted or disabled, are abandoned.
+    """
+    with reading() as connection:
+        if not queue.is_due(connection, Kind.DELIVER):
+            return [], 0
+    claims = _claim(limit)
+    if not claims:
+        return [], 0
+    with reading() as connection:
+        keys = [(claim.merchant_id, claim.subject_id) for claim in claims]
+        rows = {(row.merchant_id, row.id): row for row in connection.execute(_LOAD, {"keys": keys})}
+    parcels, pointless = [], []
+    for claim in claims:
+        row = rows.get((claim.merchant_id, claim.subject_id))
+        if row is None:
+            pointless.append(claim)
+        else:
+            parcels.append(_parcel(claim, row))
+    if pointless:
+        _abandon(pointless)
+    return parcels, len(claims)
+
+
+@retried
+def record(results: Sequence[Result], put_back: Sequence[tuple[Claim, float]] = ()) -> None:
+    """Write down how tries ended, and make jobs of ``put_back`` due again after so many seconds.
+
+    Every try is kept as evidence; but one whose lease was lost meanwhile moves nothing, because
+    another worker has that delivery now.
+    """
+    with transaction() as tx:
+        now = moment(tx)
+        if results:
+            tx.execute(_INSERT_ATTEMPTS, [_attempt_row(result) for result in results])
+            ours = queue.held(tx, [result.parcel.claim for result in results])
+            _conclude(tx, [result for result in results if result.parcel.claim in ours], now)
+        if put_back:
+            queue.put_back_many(
+                tx, [(claim, now + timedelta(seconds=after_s)) for claim, after_s in put_back]
+            )
+
+
+def disable_hopeless(results: Sequence[Result]) -> list[tuple[str, str]]:
+    """Disable endpoints that said "gone", or have only failed for days; (merchant, endpoint) of each."""
+    reasons: dict[tuple[str, str], str] = {}
+    for result in results:
+        key = result.parcel.claim.merchant_id, result.parcel.endpoint_id
+        if result.sent.status == _GONE:
+            reasons[key] = endpoints.GONE
+        elif not result.is_success and result.parcel.failing_since is not None:
+            reasons.setdefault(key, endpoints.FAILING)
+    failing_before = clock.now() - FAILING_MAX
+    return [
+        (merchant_id, endpoint_id)
+        for (merchant_id, endpoint_id), reason in reasons.items()
+        if endpoints.disable_endpoint(
+            merchant_id, endpoint_id, reason, failing_before if reason == endpoints.FAILING else None
+        )
+    ]
+
+
+def gap_after(number: int, status: int | None, retry_after_s: float | None) -> timedelta | None:
+    """How long to wait after try ``number`` has failed; None when it was the last.  Pure but for jitter.
+
+    A receiver that answers 429 or 503 may ask for more time, within bounds.
+    """
+    if number >= TRIES_MAX:
+        return None
+    gap = GAPS[number - 1]
+    if status in _TAKE_IT_EASY and retry_after_s is not None:
+        asked = timedelta(seconds=min(retry_after_s, RETRY_AFTER_MAX.total_seconds() * 48))
+        if asked > gap:
+            return min(asked, max(2 * gap, RETRY_AFTER_MAX)) * random.uniform(1, 1 + JITTER)
+    return gap * random.uniform(1 - JITTER, 1 + JITTER)
+
+
+def retry_after_s(header: str | None, now: datetime) -> float | None:
+    """A Retry-After header, seconds or a date, in seconds from ``now``; None if it says nothing.  Pure."""
+    if header is None:
+        return None
+    if header.isascii() and header.isdigit():
+        return float(header[:9])
+    try:
+        moment = parsedate_to_datetime(header[:64])
+    except ValueError:
+        return None
+    return ((moment if moment.tzinfo else moment.replace(tzinfo=UTC)) - now).total_seconds()
+
+
+@retried
+def _claim(limit: int) -> list[Claim]:
+    with transaction() as tx:
+        return queue.claim(tx, Kind.DELIVER, limit=limit, lease=LEASE)
+
+
+@retried
+def _abandon(claims: Sequence[Claim]) -> None:
+    with transaction() as tx:
+        tx.execute(_ABANDON, [_key(claim) for claim in claims])
+        queue.finish_many(tx, claims)
+
+
+def _parcel(claim: Claim, row: Any) -> Parcel:
+    return Parcel(
+        claim,
+        row.tries + 1,
+        row.event_id,
+        row.body.encode(),
+        row.endpoint_id,
+        row.url,
+        row.sealed_secret,
+        row.failing_since,
+    )
+
+
+def _attempt_row(result: Result) -> dict[str, Any]:
+    head = result.sent.head.decode(errors="replace")[:HEAD_MAX_CHARS]
+    return {
+        "merchant_id": result.parcel.claim.merchant_id,
+        "id": new_id("whd"),
+        "delivery_id": result.parcel.claim.subject_id,
+        "number": result.parcel.number,
+        "started_at": result.started_at,
+        "duration_ms": result.sent.duration_ms,
+        "status": result.sent.status,
+        "error": result.sent.error,
+        "response_head": head.replace("\x00", "\ufffd"),  # PostgreSQL has no text with a zero in it
+    }
+
+
+def _conclude(tx: Connection, results: Sequence[Result], now: datetime) -> None:
+    """Move deliveries, jobs and endpoints to where these results leave them.  A step."""
+    moves, done, again = [], [], []
+    for result in results:
+        claim, due_at = result.parcel.claim, _due_again(result, now)
+        if result.is_success:
+            state, delivered_at = DeliveryState.DELIVERED, now
+        else:
+            state, delivered_at = (DeliveryState.PENDING if due_at else DeliveryState.EXHAUSTED), None
+        if due_at is None:
+            done.append(claim)
+        else:
+            again.append((claim, due_at))
+        new = {
+            "new_state": state,
+            "new_tries": result.parcel.number,
+            "new_next_try_at": due_at,
+            "new_delivered_at": delivered_at,
+        }
+        moves.append(_key(claim) | new)
+    if moves:
+        tx.execute(_MOVE, moves)
+    if done:
+        queue.finish_many(tx, done)
+    if again:
+        queue.put_back_many(tx, again)
+    _note_health(tx, results, now)
+
+
+def _due_again(result: Result, now: datetime) -> datetime | None:
+    if result.is_success:
+        return None
+    sent = result.sent
+    gap = gap_after(result.parcel.number, sent.status, retry_after_s(sent.retry_after, now))
+    return None if gap is None else now + gap
+
+
+def _note_health(tx: Connection, results: Sequence[Result], now: datetime) -> None:
+    # In one order everywhere, so that two workers cannot each wait for the other's row.
+    failed = sorted({_endpoint(result) for result in results if not result.is_success})
+    succeeded = sorted({_endpoint(result) for result in results if result.is_success})
+    if failed:
+        tx.execute(
+            sa.update(WebhookEndpoint)
+            .where(_endpoint_key.in_(failed), _endpoints.c.failing_since.is_(None))
+            .values(failing_since=now)
+        )
+    if succeeded:
+        tx.execute(
+            sa.update(WebhookEndpoint)
+            .where(_endpoint_key.in_(succeeded), _endpoints.c.failing_since.is_not(None))
+            .values(failing_since=None)
+        )
+
+
+def _endpoint(result: Result) -> tuple[str, str]:
+    return result.parcel.claim.merchant_id, result.parcel.endpoint_id
+
+
+def _key(claim: Claim) -> dict[str, Any]:
+    return {"key_merchant_id": claim.merchant_id, "key_id": claim.subject_id}

@@ -1,0 +1,69 @@
+"""Short ways for tests to put things into the books and to read them."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import sqlalchemy as sa
+
+from app import clock
+from app.charges import attempts, lifecycle
+from app.charges.attempts import Payer
+from app.charges.commands import NewCharge
+from app.db import reading
+from app.merchants import accounts
+from app.money import Money
+from app.providers.base import NextStep, Scene
+from app.webhooks.models import Event
+from tests.conftest import Shop
+
+PRICE = Money(1250, "CNY")
+
+
+def make_charge(shop: Shop, *, minor: int = 1250, life: timedelta = timedelta(hours=2), **more: Any) -> sa.Row[Any]:
+    """A pending charge."""
+    new = NewCharge(Money(minor, "CNY"), "一杯拿铁", expires_in_s=int(life.total_seconds()), **more)
+    return lifecycle.open_charge(shop.id, livemode=False, new=new)
+
+
+def start(shop: Shop, charge_id: str, scene: str = "desktop") -> NextStep:
+    """What the checkout does when the shopper presses Pay."""
+    payer = Payer(Scene(scene), "https://pay.example.com/C/x?back=1")
+    return attempts.start_attempt(charge_id, accounts.open_account(shop.account_id), payer)
+
+
+def make_attempt(shop: Shop, charge_id: str, scene: str = "desktop") -> str:
+    """An open attempt's out_trade_no."""
+    start(shop, charge_id, scene)
+    return attempts.list_attempts(shop.id, charge_id)[-1].out_trade_no
+
+
+def charge_of(shop: Shop, charge_id: str) -> sa.Row[Any]:
+    return lifecycle.find(shop.id, charge_id)
+
+
+def rows_of(model: type, **conditions: Any) -> list[sa.Row[Any]]:
+    """Rows of a table with these values, by key order."""
+    table = model.__table__
+    query = sa.select(*table.c).where(*[table.c[name] == value for name, value in conditions.items()])
+    with reading() as connection:
+        return list(connection.execute(query.order_by(*table.primary_key.columns)))
+
+
+def row_of(model: type, **conditions: Any) -> sa.Row[Any]:
+    """The only such row."""
+    [row] = rows_of(model, **conditions)
+    return row
+
+
+def event_types(object_id: str) -> list[str]:
+    """What was said of an object, in order of its sequence, which must have no gap."""
+    rows = sorted(rows_of(Event, object_id=object_id), key=lambda row: row.sequence)
+    assert [row.sequence for row in rows] == list(range(1, len(rows) + 1))
+    return [row.type for row in rows]
+
+
+def later(**span: float) -> timedelta:
+    """``later(hours=3)`` from now, as a moment."""
+    return clock.now() + timedelta(**span)
