@@ -258,7 +258,7 @@ class _Exchange:
         if self._guard is None or not self._guard.permits(ip_address(place[0])):
             self._is_refused = True
             return int(pycurl.SOCKET_BAD)
-        return socket.socket(family, kind, protocol)
+        return socket.socket(family, kind, protocol).detach()  # libcurl's from here on, to close as well
 
     def _on_header(self, line: bytes) -> int:
         self._headers_bytes += len(line)
