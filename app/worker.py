@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
 from datetime import timedelta
-from itertools import cycle
 
 import structlog
 from flask import Flask
@@ -23,7 +23,8 @@ from app.http import Sender
 from app.merchants import idempotency
 from app.queue import Claim, Kind
 from app.runtime import settings
-from app.webhooks import delivery, endpoints
+from app.webhooks import endpoints
+from app.webhooks.courier import Courier
 
 # Each kind of job and who does it.  Deliveries are not here: a thread of their own drives many at once.
 JOBS: dict[Kind, Callable[[Claim], None]] = {
@@ -76,7 +77,7 @@ def _enter(app: Flask, loop: Callable[[threading.Event], None], stop: threading.
 
 def _deliver(stop: threading.Event) -> None:
     """The thread of the webhooks."""
-    courier = delivery.Courier(Sender(endpoints.guard_of(settings())))
+    courier = Courier(Sender(endpoints.guard_of(settings())))
 
     def turn() -> bool:
         courier.step()
@@ -88,15 +89,16 @@ def _deliver(stop: threading.Event) -> None:
 
 def _do_jobs(stop: threading.Event) -> None:
     """One of the threads that speak to providers."""
-    kinds = cycle(JOBS)  # each look begins with another kind, so that no kind starves behind a busy one
+    kinds = deque(JOBS)
 
     def turn() -> bool:
-        claim = next((claim for kind in [next(kinds) for _ in JOBS] if (claim := _claim(kind))), None)
-        next(kinds)
-        if claim is None:
-            return False
-        _do(claim)
-        return True
+        kinds.rotate(1)  # so that no kind starves behind a busy one
+        for kind in kinds:
+            claim = _claim(kind)
+            if claim is not None:
+                _do(claim)
+                return True
+        return False
 
     _take_turns(stop, turn)
 
