@@ -46,13 +46,7 @@ def add_account(
     merchant_id: str, provider: str, *, livemode: bool, name: str, settings: Mapping[str, str]
 ) -> str:
     """Store credentials and return the account's id.  Raises InvalidRequest naming the field at fault."""
-    adapter = REGISTRY.get(provider)
-    if adapter is None:
-        raise InvalidRequest(f"{provider[:32]!r} is not a provider we speak to", param="provider")
-    known = {credential.name for credential in adapter.credentials}
-    for extra in settings.keys() - known:
-        raise InvalidRequest(f"{provider} has no setting {extra[:32]!r}", param=extra[:32])
-    adapter(settings, runtime().outbound)  # refuses credentials that it could not use
+    _check(provider, settings)
     account_id = new_id("pa")
     with transaction() as tx:
         tx.execute(
@@ -62,7 +56,7 @@ def add_account(
                 provider=provider,
                 livemode=livemode,
                 name=name,
-                sealed=runtime().vault.seal(json.dumps(dict(settings)), _place(account_id)),
+                sealed=_seal(account_id, settings),
                 version=1,
                 enabled=True,
                 created_at=clock.now(),
@@ -71,12 +65,31 @@ def add_account(
     return account_id
 
 
+def change_account(account_id: str, settings: Mapping[str, str]) -> None:
+    """Replace all credentials of an account; adapters in every process are built anew at the next use.
+
+    Raises NotFound, InvalidRequest naming the field at fault.
+    """
+    _check(_find(account_id).provider, settings)
+    with transaction() as tx:
+        tx.execute(
+            sa.update(_accounts)
+            .where(_accounts.c.id == account_id)
+            .values(sealed=_seal(account_id, settings), version=_accounts.c.version + 1)
+        )
+
+
+def settings_of(account_id: str) -> dict[str, str]:
+    """The credentials as they were entered, secrets among them.  Raises NotFound, SealBroken."""
+    settings: dict[str, str] = json.loads(
+        runtime().vault.unseal(_find(account_id).sealed, _place(account_id))
+    )
+    return settings
+
+
 def open_account(account_id: str) -> OpenAccount:
     """The account by id, whoever owns it, enabled or not: late money still arrives.  Raises NotFound."""
-    with reading() as connection:
-        row = connection.execute(_FIND, {"account_id": account_id}).first()
-    if row is None:
-        raise NotFound("no such provider account")
+    row = _find(account_id)
     return OpenAccount(row.id, row.merchant_id, row.livemode, row.enabled, _adapter(row))
 
 
@@ -94,6 +107,29 @@ def list_accounts(merchant_id: str, *, livemode: bool) -> list[sa.Row]:
                 .order_by(_accounts.c.id)
             )
         )
+
+
+def _find(account_id: str) -> sa.Row:
+    with reading() as connection:
+        row = connection.execute(_FIND, {"account_id": account_id}).first()
+    if row is None:
+        raise NotFound("no such provider account")
+    return row
+
+
+def _check(provider: str, settings: Mapping[str, str]) -> None:
+    """Raises InvalidRequest naming the field at fault."""
+    adapter = REGISTRY.get(provider)
+    if adapter is None:
+        raise InvalidRequest(f"{provider[:32]!r} is not a provider we speak to", param="provider")
+    known = {credential.name for credential in adapter.credentials}
+    for extra in settings.keys() - known:
+        raise InvalidRequest(f"{provider} has no setting {extra[:32]!r}", param=extra[:32])
+    adapter(settings, runtime().outbound)  # refuses credentials that it could not use
+
+
+def _seal(account_id: str, settings: Mapping[str, str]) -> str:
+    return runtime().vault.seal(json.dumps(dict(settings)), _place(account_id))
 
 
 def _adapter(row: sa.Row) -> Provider:
