@@ -23,6 +23,7 @@ _URL = re.compile(
     r"(?:/[a-z0-9._~!$&'()*+,;=:@%/-]*)?(?:\?[a-z0-9._~!$&'()*+,;=:@%/?-]*)?",
     re.ASCII | re.IGNORECASE,
 )
+_LABEL = re.compile(r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?", re.ASCII)
 
 # What is not the public internet.  Source: IANA special-purpose address registries, RFC 6890.
 _PRIVATE_V4 = tuple(
@@ -102,7 +103,8 @@ def split_url(url: str) -> tuple[str, str, int]:
     if match is None:
         raise _bad_url("must be http(s)://host/path in ASCII, without user name or fragment")
     scheme, host = match["scheme"].lower(), match["host"].lower().removesuffix(".")
-    if not host or len(host) > 253 or any(not 0 < len(label) < 64 for label in host.split(".")):
+    is_named = not host.startswith("[")
+    if is_named and (len(host) > 253 or not all(map(_LABEL.fullmatch, host.split(".")))):
         raise _bad_url("has no valid host name")
     port = int(match["port"] or (443 if scheme == "https" else 80))
     if not 0 < port < 65536:
