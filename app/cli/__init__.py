@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from flask import Flask
 
+from app.cli.serve import serve_command
 from app.cli.work import worker_command
 
-COMMANDS = (worker_command,)
+COMMANDS = (serve_command, worker_command)
 
 
 def init_app(app: Flask) -> None:
