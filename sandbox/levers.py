@@ -54,7 +54,7 @@ KINDS = {
         Kind("late", Stage.PAYMENT, f"({_SECONDS})?"),
         Kind("delay", Stage.PAYMENT, _SECONDS, "10", None),
         Kind("drop", Stage.PAYMENT, "", "", None),
-        Kind("duplicate", Stage.PAYMENT, r"[1-9]\d?", "1"),
+        Kind("duplicate", Stage.PAYMENT, "[1-9]", "1"),
         Kind("reorder", Stage.PAYMENT, "(waiting|closed)_(before|after)", "waiting_after"),
         Kind("forge", Stage.PAYMENT, "bad_signature|other_key|other_app|wrong_amount", "bad_signature"),
         Kind("hang", Stage.CALL, _SECONDS, "30"),

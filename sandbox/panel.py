@@ -39,8 +39,8 @@ def pull() -> AnyResponse:
     """Put a lever in place by click."""
     form = request.form
     number = form.get("out_trade_no", "").strip()
-    scope = levers.Scope.TRADE if number else levers.Scope(form.get("scope", "next"))
     try:
+        scope = levers.Scope.TRADE if number else levers.Scope(form.get("scope", "next"))
         wish = levers.Pull(form.get("name", ""), form.get("value", "").strip(), scope, number)
         with here().store.write() as db:
             levers.pull(db, wish)

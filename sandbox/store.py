@@ -10,6 +10,7 @@ from pathlib import Path
 
 _BUSY_TIMEOUT_MS = 10_000
 
+# Note ids are never used twice: a send that outlives a reset must not be booked on somebody else's note.
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS apps (
     network TEXT NOT NULL, app_id TEXT NOT NULL, mode TEXT NOT NULL, name TEXT NOT NULL,
@@ -37,7 +38,8 @@ CREATE TABLE IF NOT EXISTS refunds (
 CREATE INDEX IF NOT EXISTS refunds_due ON refunds (due_ts) WHERE state = 'pending';
 CREATE INDEX IF NOT EXISTS refunds_done ON refunds (network, app_id, done_ts);
 CREATE TABLE IF NOT EXISTS notes (
-    id INTEGER PRIMARY KEY, network TEXT NOT NULL, app_id TEXT NOT NULL, out_trade_no TEXT NOT NULL,
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    network TEXT NOT NULL, app_id TEXT NOT NULL, out_trade_no TEXT NOT NULL,
     notify_id TEXT NOT NULL, kind TEXT NOT NULL, url TEXT NOT NULL, fields TEXT NOT NULL,
     charset TEXT NOT NULL, forge TEXT NOT NULL DEFAULT '', state TEXT NOT NULL DEFAULT 'pending',
     tries INTEGER NOT NULL DEFAULT 0, copies INTEGER NOT NULL DEFAULT 0, created_ts REAL NOT NULL,
@@ -70,6 +72,7 @@ class Store:
         self._idle: list[sqlite3.Connection] = []
         self._pool_lock = threading.Lock()
         self._write_lock = threading.Lock()
+        path.touch(mode=0o600)  # Its companions, -wal and -shm, get the same permissions.
         self.after_commit: Callable[[], None] = lambda: None
         with self.read() as db:
             db.execute("PRAGMA journal_mode=WAL")

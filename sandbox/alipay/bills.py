@@ -185,7 +185,7 @@ def _row(line: Line) -> str:
 
 def _plain(text: str) -> str:
     """Text that cannot break a row: the real file has no quotes either.  Pure."""
-    return re.sub(r"[,\r\n\t]+", " ", text)
+    return re.sub(r"[,\s]+", " ", text)
 
 
 def _total(rows: list[Line]) -> str:

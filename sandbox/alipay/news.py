@@ -41,7 +41,7 @@ def notice(trade: Trade, seller_id: str, kind: str, refund: Refund | None) -> di
         "body": trade.details.get("body", ""),
         "buyer_id": BUYER_ID,
         "buyer_logon_id": BUYER_LOGON_ID,
-        "charset": trade.details.get("charset", "utf-8"),
+        "charset": _charset_word(trade),
         "gmt_create": timing.beijing(trade.opened_ts or trade.created_ts),
         "notify_type": "trade_status_sync",
         "out_trade_no": trade.out_trade_no,
@@ -99,7 +99,7 @@ def return_address(ring: Keyring, app: App, trade: Trade) -> str:
         return ""
     charset = trade.details.get("charset", "utf-8")
     fields = {
-        "charset": charset,
+        "charset": _charset_word(trade),
         "out_trade_no": trade.out_trade_no,
         "method": f"{trade.details.get('method', 'alipay.trade.page.pay')}.return",
         "total_amount": yuan_of(trade.total_minor),
@@ -113,12 +113,18 @@ def return_address(ring: Keyring, app: App, trade: Trade) -> str:
     }
     fields["sign"] = keys.sign(signing_key(ring, app), wire.notice_bytes(fields, charset))
     glue = "&" if "?" in trade.return_url else "?"
-    return f"{trade.return_url}{glue}{urlencode(fields)}"
+    return f"{trade.return_url}{glue}{urlencode(fields, encoding=charset)}"
 
 
 def signing_key(ring: Keyring, app: App) -> RSAPrivateKey:
     """The key whose public half this app holds: one for key mode, the certificate's in certificate mode."""
     return ring.certificate_key()[1] if app.mode == "cert" else ring.gateway_key
+
+
+def _charset_word(trade: Trade) -> str:
+    """As Alipay spells it: ``utf-8``, ``GBK``."""
+    charset = trade.details.get("charset", "utf-8")
+    return charset if charset == "utf-8" else charset.upper()
 
 
 def _money(trade: Trade) -> dict[str, str]:
