@@ -15,7 +15,7 @@ from datetime import date, datetime
 from functools import cache
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlencode
+from urllib.parse import parse_qsl, urlencode, urlsplit
 
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import padding
@@ -23,6 +23,7 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 
 from app.clock import BEIJING
 from app.money import Money
+from app.providers import rsa
 from app.providers.base import (
     HttpAnswer,
     Inbound,
@@ -33,12 +34,13 @@ from app.providers.base import (
     Scene,
     StatementLine,
 )
-from tests.providers.contract import NOW, Verb
+from tests.providers.contract import NOW, PRICE, REF, Verb, Wire
 
 VECTORS: dict[str, Any] = json.loads(
     (Path(__file__).parents[1] / "vectors" / "providers.json").read_text(encoding="utf-8")
 )
 KEYS: dict[str, str] = VECTORS["keys"]
+BY_ID: dict[str, Any] = {vector["id"]: vector for vector in VECTORS["alipay"]}
 APP_ID = "2021000000000001"
 SELLER_ID = "2088000000000000"
 TRADE_NO = "2024011522001400000000000001"
@@ -56,6 +58,8 @@ KEY_MODE = {
     "seller_id": SELLER_ID,
     "gateway_url": "https://alipay.example/gateway.do",
 }
+# The seller's number is not checked unless it is set; most tests leave it out.
+SETTINGS = {name: value for name, value in KEY_MODE.items() if name != "seller_id"}
 CERT_MODE = {
     "app_id": APP_ID,
     "private_key": KEYS["app.pkcs1.pem"],
@@ -63,6 +67,9 @@ CERT_MODE = {
     "alipay_cert": KEYS["alipay_public.crt"],
     "alipay_root_cert": KEYS["alipay_root_bundle.crt"],
 }
+
+# The numbers of the certificates above, as two independent packages compute them.
+HELD: dict[str, str] = BY_ID["ali-cert-sn"]["expected"]
 
 BILL_HEADER = (
     "支付宝交易号,商户订单号,业务类型,商品名称,创建时间,完成时间,门店编号,门店名称,操作员,终端号,对方账户,"
@@ -342,3 +349,46 @@ def table(lines: Sequence[str | Sequence[str]]) -> bytes:
 
 def beijing(moment: datetime) -> str:
     return moment.astimezone(BEIJING).strftime("%Y-%m-%d %H:%M:%S")
+
+
+def method_of(verb: Verb) -> str:
+    return {
+        Verb.START: "alipay.trade.precreate",
+        Verb.QUERY: "alipay.trade.query",
+        Verb.CLOSE: "alipay.trade.close",
+        Verb.REFUND: "alipay.trade.refund",
+        Verb.QUERY_REFUND: "alipay.trade.fastpay.refund.query",
+    }[verb]
+
+
+def sent_params(wire: Wire, which: int = 0) -> dict[str, str]:
+    """The parameters of a request, from its address and its form together, as the gateway merges them."""
+    sent = wire.sent[which]
+    pairs = parse_qsl(urlsplit(sent.url).query) + parse_qsl(sent.body.decode("ascii"))
+    assert len(pairs) == len(dict(pairs))
+    return dict(pairs)
+
+
+def verified_params(params: dict[str, str]) -> dict[str, str]:
+    """The parameters, once their signature was checked with the application's public key."""
+    message = "&".join(f"{k}={params[k]}" for k in sorted(params) if k != "sign")
+    rsa.verify(rsa.public_key(KEYS["app.pub.pem"], "x"), message.encode(), params["sign"])
+    assert "" not in params.values()
+    return params
+
+
+def paid_notice() -> Inbound:
+    return AlipayForge().callback(REF.out_trade_no, Outcome.SUCCEEDED, PRICE)
+
+
+def query_answer(**more: Any) -> HttpAnswer:
+    fields = {
+        "code": "10000",
+        "msg": "Success",
+        "out_trade_no": REF.out_trade_no,
+        "trade_status": "TRADE_SUCCESS",
+        "total_amount": "19.99",
+        "trade_no": TRADE_NO,
+        "send_pay_date": "2024-01-15 10:00:30",
+    }
+    return envelope("alipay.trade.query", fields, **more)

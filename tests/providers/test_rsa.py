@@ -87,7 +87,7 @@ def test_a_password_or_another_kind_of_key_is_refused() -> None:
         serialization.BestAvailableEncryption(b"x"),
     ).decode()
     for text in (locked, pem_of(ec.generate_private_key(ec.SECP256R1()))):
-        with pytest.raises(InvalidRequest):
+        with pytest.raises(InvalidRequest, match="is not an RSA private key"):
             rsa.private_key(text, "private_key")
 
 

@@ -1,0 +1,145 @@
+"""Alipay's daily bill, as it comes: a zip of GBK tables."""
+
+from __future__ import annotations
+
+import io
+import json
+import logging
+import zipfile
+from dataclasses import replace
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+
+from app.errors import ProviderRejected, ProviderUnreachable
+from app.money import Money
+from app.providers.alipay import Alipay
+from app.providers.base import HttpAnswer
+from tests.providers import alipay_forge as far
+from tests.providers.alipay_forge import AlipayForge, sent_params
+from tests.providers.contract import DAY, REF, STATEMENT, Verb, Wire
+
+
+def statement_answers(archive: bytes) -> list[HttpAnswer]:
+    return [*AlipayForge().statement(DAY, ())[:1], HttpAnswer(200, {}, archive)]
+
+
+def test_the_bill_is_asked_for_by_day_and_fetched_over_https(alipay: Alipay, wire: Wire) -> None:
+    wire.gives(*AlipayForge().statement(DAY, STATEMENT))
+    assert len(list(alipay.statement(DAY))) == 2
+    biz = json.loads(sent_params(wire)["biz_content"])
+    assert biz == {"bill_date": "2024-01-15", "bill_type": "trade"}
+    assert wire.sent[1].method == "GET"
+    assert wire.sent[1].url.startswith("https://dwbillcenter.alipay.example/downloadBillFile.resource?")
+    assert parse_qs(urlsplit(wire.sent[1].url).query)["fileId"] == ["1"]
+
+
+def test_a_bill_line_keeps_every_column_as_it_was(alipay: Alipay, wire: Wire) -> None:
+    wire.gives(*AlipayForge().statement(DAY, STATEMENT))
+    payment, refund = alipay.statement(DAY)
+    assert set(payment.raw) == set(far.BILL_COLUMNS)
+    assert (payment.raw["对方账户"], payment.raw["商户订单号"]) == ("*三(159****5620)", REF.out_trade_no)
+    assert (refund.amount, refund.fee) == (Money(-500, "CNY"), Money(3, "CNY"))
+
+
+def test_a_missing_bill_is_rejected_before_anything_is_read(alipay: Alipay, wire: Wire) -> None:
+    wire.gives(*AlipayForge().declined(Verb.STATEMENT))
+    with pytest.raises(ProviderRejected) as refused:
+        alipay.statement(DAY)
+    assert refused.value.provider_code == "isp.bill_not_exist"
+
+
+def test_columns_are_found_by_name_not_by_place(alipay: Alipay, wire: Wire) -> None:
+    header = [column.replace("（", "(").replace("）", ")") for column in reversed(far.BILL_COLUMNS)]
+    rows = [list(reversed(row)) for row in far.bill_rows(STATEMENT)]
+    wire.gives(*statement_answers(far.bill(DAY, rows, header=header)))
+    assert [replace(line, raw={}) for line in alipay.statement(DAY)] == list(STATEMENT)
+
+
+@pytest.mark.parametrize(("column", "text"), [("商品名称", "a,b,c"), ("备注", "a,b"), ("商品名称", '"open')])
+def test_commas_and_quotes_in_a_text_do_not_shift_the_money(
+    column: str, text: str, alipay: Alipay, wire: Wire
+) -> None:
+    rows = far.bill_rows(STATEMENT)
+    rows[0][far.BILL_COLUMNS.index(column)] = text
+    wire.gives(*statement_answers(far.bill(DAY, rows)))
+    read = list(alipay.statement(DAY))
+    assert [replace(line, raw={}) for line in read] == list(STATEMENT)
+    assert read[0].raw[column] == text
+
+
+def test_a_refund_written_without_a_minus_still_leaves_the_merchant(alipay: Alipay, wire: Wire) -> None:
+    rows = far.bill_rows(STATEMENT)
+    rows[1][far.BILL_COLUMNS.index("订单金额（元）")] = "5.00"
+    wire.gives(*statement_answers(far.bill(DAY, rows)))
+    assert list(alipay.statement(DAY))[1].amount == Money(-500, "CNY")
+
+
+def test_an_unknown_kind_of_line_is_kept_by_its_sign_and_logged(
+    alipay: Alipay, wire: Wire, caplog: pytest.LogCaptureFixture
+) -> None:
+    rows = far.bill_rows(STATEMENT)
+    for row in rows:
+        row[far.BILL_COLUMNS.index("业务类型")] = "新业务"
+    wire.gives(*statement_answers(far.bill(DAY, rows)))
+    with caplog.at_level(logging.WARNING):
+        assert [line.kind for line in alipay.statement(DAY)] == ["payment", "refund"]
+    assert "unknown kind" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("column", "text"),
+    [("订单金额（元）", "12.345"), ("订单金额（元）", ""), ("完成时间", "soon"), ("服务费（元）", "x")],
+)
+def test_a_line_that_cannot_be_read_stops_the_reading(
+    column: str, text: str, alipay: Alipay, wire: Wire
+) -> None:
+    rows = far.bill_rows(STATEMENT)
+    rows[1][far.BILL_COLUMNS.index(column)] = text
+    wire.gives(*statement_answers(far.bill(DAY, rows)))
+    with pytest.raises(ProviderUnreachable):
+        list(alipay.statement(DAY))
+
+
+def test_a_line_cut_short_stops_the_reading(alipay: Alipay, wire: Wire) -> None:
+    rows = far.bill_rows(STATEMENT)
+    wire.gives(*statement_answers(far.bill(DAY, [rows[0][:-3]])))
+    with pytest.raises(ProviderUnreachable):
+        list(alipay.statement(DAY))
+
+
+def test_an_archive_that_is_no_bill_means_outcome_unknown(alipay: Alipay, wire: Wire) -> None:
+    good = far.bill(DAY, far.bill_rows(STATEMENT))
+    empty, other = io.BytesIO(), io.BytesIO()
+    with zipfile.ZipFile(empty, "w"):
+        pass
+    with zipfile.ZipFile(other, "w") as archive:
+        archive.writestr("other.csv", "a,b\r\n1,2\r\n")
+    many, bomb = io.BytesIO(good), bytearray(good)
+    size_at = good.rindex(b"PK\x01\x02") + 24  # the unpacked size in the directory's last entry
+    bomb[size_at : size_at + 4] = (0x7FFFFFFF).to_bytes(4, "little")
+    with zipfile.ZipFile(many, "a") as archive:
+        for number in range(40):
+            archive.writestr(f"{number}.txt", "")
+    no_header = far.bill(DAY, (), header=("#",))
+    spoilt = good[:120] + b"\x00" * 200 + good[320:]
+    bodies = [b"", b"<html>", good[:-60], empty.getvalue(), other.getvalue(), no_header, spoilt]
+    for body in (*bodies, many.getvalue(), bytes(bomb)):
+        wire.gives(*statement_answers(body))
+        with pytest.raises(ProviderUnreachable):
+            list(alipay.statement(DAY))
+
+
+@pytest.mark.parametrize("url", ["", "file:///etc/passwd", "//host/x", "https://[", "javascript:alert(1)"])
+def test_a_bill_address_that_is_not_http_is_not_followed(url: str, alipay: Alipay, wire: Wire) -> None:
+    method = "alipay.data.dataservice.bill.downloadurl.query"
+    wire.gives(far.accepted(method, bill_download_url=url))
+    with pytest.raises(ProviderUnreachable):
+        alipay.statement(DAY)
+    assert len(wire.sent) == 1
+
+
+def test_a_bill_that_the_host_refuses_means_outcome_unknown(alipay: Alipay, wire: Wire) -> None:
+    wire.gives(*statement_answers(b"")[:1], HttpAnswer(404, {}, b""))
+    with pytest.raises(ProviderUnreachable):
+        alipay.statement(DAY)
