@@ -1,18 +1,75 @@
-"""What the faces of Mafu answer alike: JSON, drawings of codes, and the API's error object."""
+"""What the faces of Mafu share: how a request to the API is read, and what is answered alike."""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable, Mapping
+from functools import wraps
+from typing import Annotated, Any, get_type_hints
 
 from flask import Response, request
-from pydantic import BaseModel, Field
+from flask_openapi.types import ResponseDict
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic.json_schema import SkipJsonSchema
+from pydantic_core import PydanticCustomError
+from pydantic_core.core_schema import ValidationInfo
+from werkzeug.exceptions import UnsupportedMediaType
 
+from app.errors import InvalidRequest
 from app.qr import render
 from app.qr.encode import Level, matrix_for
 from app.qr.render import Kind
+from app.strict_json import parse_object
 
-SECURITY: list[dict[str, list[Any]]] = [{"key": []}]
+SECURITY: list[dict[str, list[Any]]] = [{"bearer": []}, {"basic": []}]  # either of them
+PAGE_LIMIT, PAGE_LIMIT_MAX = 10, 100
+_PARAM_CHARS_MAX = 128
 _TYPES = {Kind.SVG: "image/svg+xml", Kind.PNG: "image/png"}
+# pydantic's words for what a client did, in ours; anything else is a value that does not fit.
+_CODES = {"missing": "parameter_missing", "extra_forbidden": "parameter_unknown"}
+
+
+def _only_given(schema: dict[str, Any]) -> None:
+    """A parameter that may be left out has no default that could be sent."""
+    schema.pop("default", None)
+
+
+def optional(description: str, **limits: Any) -> Any:
+    """A parameter that may be left out; what it means and its limits, for the OpenAPI document too."""
+    return Field(None, description=description, json_schema_extra=_only_given, **limits)
+
+
+Absent = SkipJsonSchema[None]
+# An id as a client wrote it.  What can be no id names nothing, so that it is answered like an unknown one.
+PublicId = Annotated[str, AfterValidator(lambda text: text if text.isascii() and text.isprintable() else "")]
+Cursor = Annotated[str, Field(min_length=1, max_length=64)]
+
+
+class PageQuery(BaseModel):
+    """Which page of a list, newest first."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    limit: int = Field(PAGE_LIMIT, ge=1, le=PAGE_LIMIT_MAX)
+    starting_after: Cursor | Absent = optional("The page after this id: older.")
+    ending_before: Cursor | Absent = optional("The page before this id: newer.")
+
+    @field_validator("ending_before")
+    @classmethod
+    def _is_alone(cls, value: str | None, info: ValidationInfo) -> str | None:
+        if value is not None and info.data.get("starting_after") is not None:
+            raise PydanticCustomError("two_cursors", "send starting_after or ending_before, not both")
+        return value
+
+
+class OnceHeader(BaseModel):
+    """Makes a request safe to send again."""
+
+    idempotency_key: str | Absent = optional(
+        "1 to 128 visible ASCII characters of your choice.  The same request again under its key gets the "
+        "first answer, byte for byte, with Idempotent-Replayed: true; another one gets 422.  Kept a week.",
+        alias="Idempotency-Key",
+        examples=["order-20260115-0042"],
+    )
 
 
 class ErrorDetail(BaseModel):
@@ -28,7 +85,51 @@ class ErrorDetail(BaseModel):
 class ErrorAnswer(BaseModel):
     """Every error of the API."""
 
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "error": {
+                        "type": "invalid_request_error",
+                        "code": "parameter_missing",
+                        "message": "field required",
+                        "param": "amount",
+                        "request_id": "req_01jd3w6j7hqk2m8n4p6r8t0v2x",
+                    }
+                }
+            ]
+        }
+    )
+
     error: ErrorDetail
+
+
+# What any operation may answer; each adds its own.
+REFUSALS: ResponseDict = {400: ErrorAnswer, 401: ErrorAnswer, 503: ErrorAnswer}
+BODY_REFUSALS: ResponseDict = {413: ErrorAnswer, 415: ErrorAnswer}
+
+
+def validated(view: Callable[..., Response]) -> Callable[..., Response]:
+    """Hand a view of the API its ``path``, ``header``, ``query`` and ``body`` as the models it names.
+
+    The OpenAPI document is drawn from the same annotations.  flask-openapi's own reading is set aside:
+    it works out a JSON schema for each request with a query, takes the first of two parameters of one
+    name, and cannot say why a body is not JSON.  Raises InvalidRequest, UnsupportedMediaType.
+    """
+    models = get_type_hints(view)
+    parts = [(name, _READERS[name], models[name]) for name in _READERS if name in models]
+    takes_query = "query" in models
+
+    @wraps(view)
+    def read(**names: str) -> Response:
+        if request.query_string and not takes_query:
+            raise InvalidRequest(
+                "this takes no query", code="parameter_unknown", param=next(iter(request.args), None)
+            )
+        return view(**{part: _fit(model, reader(model, names)) for part, reader, model in parts})
+
+    read.__delay_validate_request__ = True  # type: ignore[attr-defined]
+    return read
 
 
 def json_answer(body: str, status: int = 200, *, replayed: bool = False) -> Response:
@@ -52,3 +153,48 @@ def qr_answer(text: str, *, kind: Kind, level: Level, size_px: int) -> Response:
     matrix = matrix_for(text, level)
     response.data = render.svg(matrix) if kind is Kind.SVG else render.png(matrix, size_px=size_px)
     return response
+
+
+def _read_path(_model: type[BaseModel], names: Mapping[str, str]) -> Mapping[str, str]:
+    return names
+
+
+def _read_header(model: type[BaseModel], _names: Mapping[str, str]) -> dict[str, str]:
+    wanted = [field.alias or name for name, field in model.model_fields.items()]
+    return {name: request.headers[name] for name in wanted if name in request.headers}
+
+
+def _read_query(_model: type[BaseModel], _names: Mapping[str, str]) -> dict[str, str]:
+    for name, values in request.args.lists():
+        if len(values) > 1:
+            raise InvalidRequest("is given twice", code="parameter_repeated", param=name[:_PARAM_CHARS_MAX])
+    return request.args.to_dict()
+
+
+def _read_body(_model: type[BaseModel], _names: Mapping[str, str]) -> dict[str, Any]:
+    body = request.get_data(cache=True)
+    if body and not request.is_json:
+        raise UnsupportedMediaType("send a JSON object with Content-Type: application/json")
+    return parse_object(body)
+
+
+_READERS: dict[str, Callable[[Any, Mapping[str, str]], Mapping[str, Any]]] = {
+    "path": _read_path,
+    "header": _read_header,
+    "query": _read_query,
+    "body": _read_body,
+}
+
+
+def _fit(model: type[BaseModel], given: Mapping[str, Any]) -> BaseModel:
+    try:
+        return model.model_validate(given)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+    # The place of a mapping's key ends in "[key]", which says nothing to a client.
+    param = ".".join(str(part) for part in first["loc"] if part != "[key]")[:_PARAM_CHARS_MAX]
+    raise InvalidRequest(
+        first["msg"][:1].lower() + first["msg"][1:],
+        code=_CODES.get(first["type"], "parameter_invalid"),
+        param=param or None,
+    )

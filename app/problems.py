@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 import structlog
 from flask import Flask, Response, g, jsonify, render_template, request
 from flask_wtf.csrf import CSRFError
-from pydantic import ValidationError
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as NoConnectionLeft
 from werkzeug.exceptions import HTTPException
 from werkzeug.wrappers import Response as BaseResponse
 
 from app import errors
-from app.errors import InvalidRequest, PlatformError, TooManyRequests
-from app.strict_json import parse_object
+from app.errors import PlatformError, TooManyRequests
 
 log = structlog.get_logger(__name__)
 
@@ -34,6 +35,12 @@ _STATUS: dict[type[PlatformError], tuple[int, str]] = {
     errors.PlatformError: (500, "api_error"),
 }
 _RETRY_S = 5
+# Werkzeug speaks to people in front of a browser.
+_WORDS = {
+    404: "there is nothing at this address",
+    405: "this address does not know this method",
+    413: "the request is too large",
+}
 
 
 def init_app(app: Flask) -> None:
@@ -41,44 +48,12 @@ def init_app(app: Flask) -> None:
     app.register_error_handler(PlatformError, _platform_error)
     app.register_error_handler(CSRFError, _csrf_error)
     app.register_error_handler(HTTPException, _http_error)
-    app.register_error_handler(OperationalError, _database_away)
+    for away in (OperationalError, InterfaceError, NoConnectionLeft):
+        app.register_error_handler(away, _database_away)
     app.register_error_handler(Exception, _unforeseen)
 
 
-def refuse_input(error: ValidationError) -> Response:
-    """The API's answer to input that does not fit its schema; flask-openapi calls this.
-
-    A body that is not strict JSON arrives here as "missing": it is read again to say what is wrong.
-    """
-    first = error.errors(include_url=False, include_context=False)[0]
-    if request.get_data() and not isinstance(request.get_json(silent=True), dict):
-        try:
-            parse_object(request.get_data())
-        except InvalidRequest as refusal:
-            return _answer(refusal)
-    param = ".".join(str(part) for part in first["loc"]) or None
-    if param is None:
-        return _answer(
-            InvalidRequest("send a JSON object with Content-Type: application/json", code="invalid_json")
-        )
-    return _answer(InvalidRequest(_sentence(first["msg"]), code=_code(first["type"]), param=param))
-
-
-def _sentence(text: str) -> str:
-    return text[:1].lower() + text[1:]
-
-
-def _code(kind: str) -> str:
-    return {"missing": "parameter_missing", "extra_forbidden": "parameter_unknown"}.get(
-        kind, "parameter_invalid"
-    )
-
-
 def _platform_error(error: PlatformError) -> Response:
-    return _answer(error)
-
-
-def _answer(error: PlatformError) -> Response:
     status, kind = next(_STATUS[cls] for cls in type(error).__mro__ if cls in _STATUS)
     response = _render(status, kind, error.code, error.detail, getattr(error, "param", None))
     if isinstance(error, TooManyRequests):
@@ -101,19 +76,20 @@ def _csrf_error(_error: CSRFError) -> Response:
 
 def _http_error(error: HTTPException) -> Response | BaseResponse:
     if error.response is not None:
-        return error.response
+        return cast(BaseResponse, error.response)
     status = error.code or 500
     kind = "api_error" if status >= 500 else "invalid_request_error"
-    code = error.name.lower().replace(" ", "_")
-    response = _render(status, kind, code, _sentence(error.description or error.name).rstrip("."))
+    code = "not_found" if status == 404 else error.name.lower().replace(" ", "_")
+    text = _WORDS.get(status) or error.description or error.name
+    response = _render(status, kind, code, text)
     for name, value in error.get_headers():
         if name.lower() in ("allow", "retry-after"):
             response.headers[name] = value
     return response
 
 
-def _database_away(error: OperationalError) -> Response:
-    log.error("database", reason=type(error.orig).__name__)
+def _database_away(error: OperationalError | InterfaceError | NoConnectionLeft) -> Response:
+    log.error("database", reason=type(getattr(error, "orig", None) or error).__name__)
     response = _render(503, "api_error", "database_unavailable", "the database does not answer: try again")
     response.headers["Retry-After"] = str(_RETRY_S)
     return response
@@ -138,4 +114,4 @@ def _render(status: int, kind: str, code: str, detail: str, param: str | None = 
 
 
 def _is_api() -> bool:
-    return request.path.startswith("/v1/")
+    return request.path == "/v1" or request.path.startswith("/v1/")

@@ -45,8 +45,10 @@ def runtime() -> Runtime:
 
 
 def settings() -> Settings:
+    """The running application's."""
     return runtime().settings
 
 
 def vault() -> Vault:
+    """The running application's."""
     return runtime().vault

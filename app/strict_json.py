@@ -17,6 +17,8 @@ def parse_object(body: bytes) -> dict[str, Any]:
     Refused although ``json.loads`` takes them: duplicate keys (which one did you mean?), NaN and
     Infinity, integers of more than 19 digits, nesting deeper than 16, and any top level but an object.
     """
+    if not body:
+        raise InvalidRequest("the body is empty: send a JSON object", code="invalid_json")
     try:
         value = json.loads(
             body.decode("utf-8"), object_pairs_hook=_object, parse_constant=_constant, parse_int=_integer
@@ -36,11 +38,11 @@ def parse_object(body: bytes) -> dict[str, Any]:
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    value = dict(pairs)
-    if len(value) != len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for name in names if names.count(name) > 1)
-        raise InvalidRequest(f"the key {twice[:64]!r} occurs twice", code="duplicate_key", param=twice[:64])
+    value: dict[str, Any] = {}
+    for name, item in pairs:
+        if name in value:
+            raise InvalidRequest(f"the key {name[:64]!r} occurs twice", code="duplicate_key", param=name[:64])
+        value[name] = item
     return value
 
 

@@ -8,16 +8,33 @@ from typing import Annotated, Any
 
 from flask import Response, request
 from flask_openapi import APIBlueprint, Tag
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StrictInt, StrictStr
+from flask_openapi.types import ResponseDict
+from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, StrictInt, StrictStr
+from sqlalchemy import Connection
 
-from app.answers import SECURITY, ErrorAnswer, json_answer, qr_answer
+from app.answers import (
+    BODY_REFUSALS,
+    REFUSALS,
+    SECURITY,
+    Absent,
+    ErrorAnswer,
+    OnceHeader,
+    PageQuery,
+    PublicId,
+    json_answer,
+    optional,
+    qr_answer,
+    validated,
+)
 from app.charges import lifecycle
 from app.charges.commands import (
     DESCRIPTION_CHARS_MAX,
     EXPIRES_IN_S_DEFAULT,
     EXPIRES_IN_S_MAX,
     EXPIRES_IN_S_MIN,
+    METADATA_KEY_CHARS_MAX,
     METADATA_KEYS_MAX,
+    METADATA_VALUE_CHARS_MAX,
     URL_CHARS_MAX,
     NewCharge,
     currency_of,
@@ -27,7 +44,7 @@ from app.charges.present import charge_json, link_of
 from app.charges.states import ChargeState
 from app.merchants.auth import caller, require_key
 from app.merchants.idempotency import Answer, once
-from app.money import MINOR_MAX, Money
+from app.money import EXPONENTS, MINOR_MAX, Money
 from app.qr import render
 from app.qr.encode import Level
 from app.qr.render import Kind
@@ -38,45 +55,129 @@ bp = APIBlueprint(
     url_prefix="/v1/charges",
     abp_tags=[Tag(name="Charges", description="What a shopper is asked to pay.")],
     abp_security=SECURITY,
+    abp_responses=REFUSALS,
 )
 bp.before_request(require_key)
+
+
+CHARGE_EXAMPLE: dict[str, Any] = {
+    "id": "ch_01jd3w6j7hqk2m8n4p6r8t0v2x",
+    "object": "charge",
+    "livemode": False,
+    "status": "pending",
+    "amount": 1250,
+    "amount_refunded": 0,
+    "currency": "cny",
+    "description": "一杯拿铁",
+    "merchant_order_no": "20260115-0042",
+    "metadata": {"table": "7"},
+    "return_url": "https://shop.example.com/thanks",
+    "url": "https://PAY.EXAMPLE.COM/C/01JD3W6J7HQK2M8N4P6R8T0V2X7QK2M9XTB4R8W3V6Z1YJ5H0PCD",
+    "qr": {
+        "svg": "https://pay.example.com/v1/charges/ch_01jd3w6j7hqk2m8n4p6r8t0v2x/qr.svg",
+        "png": "https://pay.example.com/v1/charges/ch_01jd3w6j7hqk2m8n4p6r8t0v2x/qr.png",
+    },
+    "provider": None,
+    "created_at": "2026-01-15T02:00:00.123Z",
+    "expires_at": "2026-01-15T04:00:00.123Z",
+    "paid_at": None,
+    "paid_late": False,
+    "expired_at": None,
+    "canceled_at": None,
+}
+# For readers of the document and of its fuzzers; what is enforced is in commands.py.
+_PLAIN = r"\u0000-\u001f\u007f-\u009f\u2028\u2029\u202a-\u202e\u2066-\u2069"
+_TEXT_PATTERN = rf"^[^{_PLAIN}]*[^{_PLAIN}\s][^{_PLAIN}]*$"
+_URL_PATTERN = r"^https?://[0-9A-Za-z.-]+(:([1-9][0-9]{0,3}|[1-5][0-9]{4}))?([/?#][!#-;=?-\[\]^-~]*)?$"
+_CURRENCIES = [code for currency in EXPONENTS for code in (currency.lower(), currency)]
+
+
+def _utc(moment: datetime) -> datetime:
+    try:
+        return moment.astimezone(UTC)
+    except OverflowError:
+        raise ValueError("the time is out of range") from None
+
+
+OrderNo = Annotated[StrictStr, Field(pattern=r"^[!-~]{1,64}$", examples=["20260115-0042"])]
+Moment = Annotated[AwareDatetime, AfterValidator(_utc)]
+MetadataKey = Annotated[StrictStr, Field(min_length=1, max_length=METADATA_KEY_CHARS_MAX)]
+MetadataValue = Annotated[StrictStr, Field(max_length=METADATA_VALUE_CHARS_MAX)]
 
 
 class ChargeBody(BaseModel):
     """A new charge."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={
+            "examples": [
+                {
+                    "amount": 1250,
+                    "currency": "cny",
+                    "description": "一杯拿铁",
+                    "merchant_order_no": "20260115-0042",
+                    "metadata": {"table": "7"},
+                    "return_url": "https://shop.example.com/thanks",
+                }
+            ]
+        },
+    )
 
     amount: Annotated[StrictInt, Field(ge=1, le=MINOR_MAX, description="In minor units: 1250 is ¥12.50.")]
-    currency: Annotated[StrictStr, Field(min_length=3, max_length=3, description="ISO 4217, such as cny.")]
-    description: Annotated[StrictStr, Field(min_length=1, max_length=DESCRIPTION_CHARS_MAX)]
+    currency: Annotated[
+        StrictStr,
+        Field(min_length=3, max_length=3, description="ISO 4217.", json_schema_extra={"enum": _CURRENCIES}),
+    ]
+    description: Annotated[
+        StrictStr,
+        Field(
+            min_length=1,
+            max_length=DESCRIPTION_CHARS_MAX,
+            description="What the shopper reads above the amount.",
+            json_schema_extra={"pattern": _TEXT_PATTERN},
+        ),
+    ]
     merchant_order_no: Annotated[
-        StrictStr | None,
-        Field(pattern=r"^[!-~]{1,64}$", description="Yours, unique. The same again returns the same charge."),
+        OrderNo | None,
+        Field(
+            description="Yours, and unique.  The same number with the same content is answered with the "
+            "charge made before, with other content by 409."
+        ),
     ] = None
-    metadata: Annotated[dict[StrictStr, StrictStr], Field(max_length=METADATA_KEYS_MAX)] = {}
-    return_url: Annotated[StrictStr | None, Field(max_length=URL_CHARS_MAX)] = None
-    expires_in_s: Annotated[StrictInt, Field(ge=EXPIRES_IN_S_MIN, le=EXPIRES_IN_S_MAX)] = EXPIRES_IN_S_DEFAULT
+    metadata: Annotated[
+        dict[MetadataKey, MetadataValue],
+        Field(max_length=METADATA_KEYS_MAX, description="Whatever you want to find again."),
+    ] = {}
+    return_url: Annotated[
+        StrictStr | None,
+        Field(
+            max_length=URL_CHARS_MAX,
+            description="Where the shopper goes on to.  That somebody comes from here proves no payment.",
+            json_schema_extra={"pattern": _URL_PATTERN},
+        ),
+    ] = None
+    expires_in_s: Annotated[
+        StrictInt,
+        Field(
+            ge=EXPIRES_IN_S_MIN, le=EXPIRES_IN_S_MAX, description="Seconds until it can no longer be paid."
+        ),
+    ] = EXPIRES_IN_S_DEFAULT
 
 
 class ChargePath(BaseModel):
     """Names one charge."""
 
-    charge_id: str = Field(max_length=64, examples=["ch_01jd3w6j7hqk2m8n4p6r8t0v2x"])
+    charge_id: PublicId = Field(examples=["ch_01jd3w6j7hqk2m8n4p6r8t0v2x"])
 
 
-class ChargeQuery(BaseModel):
+class ChargeQuery(PageQuery):
     """Narrows a list."""
 
-    model_config = ConfigDict(extra="forbid")
-
-    limit: int = Field(10, ge=1, le=lifecycle.LIST_LIMIT_MAX)
-    starting_after: str | None = Field(None, max_length=64, description="The page after this id.")
-    ending_before: str | None = Field(None, max_length=64, description="The page before this id.")
-    status: ChargeState | None = None
-    merchant_order_no: str | None = Field(None, max_length=64)
-    created_from: AwareDatetime | None = Field(None, description="RFC 3339; included.")
-    created_before: AwareDatetime | None = Field(None, description="RFC 3339; excluded.")
+    status: ChargeState | Absent = optional("Only charges in this state.")
+    merchant_order_no: OrderNo | Absent = optional("Only the charge with this number of yours.")
+    created_from: Moment | Absent = optional("RFC 3339; included.")
+    created_before: Moment | Absent = optional("RFC 3339; excluded.")
 
 
 class QRQuery(BaseModel):
@@ -100,8 +201,10 @@ class QRAddresses(BaseModel):
 class ChargeAnswer(BaseModel):
     """A charge."""
 
+    model_config = ConfigDict(json_schema_extra={"examples": [CHARGE_EXAMPLE]})
+
     id: str
-    object: str = Field("charge", pattern="^charge$")
+    object: str = Field(pattern="^charge$")
     livemode: bool
     status: ChargeState
     amount: int
@@ -125,15 +228,42 @@ class ChargeAnswer(BaseModel):
 class ChargeList(BaseModel):
     """One page of charges, newest first."""
 
-    object: str = Field("list", pattern="^list$")
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {"object": "list", "url": "/v1/charges", "has_more": False, "data": [CHARGE_EXAMPLE]}
+            ]
+        }
+    )
+
+    object: str = Field(pattern="^list$")
     url: str
-    has_more: bool
+    has_more: bool = Field(description="Whether there is more in the direction of paging.")
     data: list[ChargeAnswer]
 
 
-@bp.post("", summary="Create a charge", responses={201: ChargeAnswer, 409: ErrorAnswer, 422: ErrorAnswer})
-def create(body: ChargeBody) -> Response:
-    """Send an Idempotency-Key, and a repeated request is answered as the first was."""
+def _drawing(content_type: str) -> ResponseDict:
+    """What an operation that draws a code may answer."""
+    content = {content_type: {"schema": {"type": "string", "contentMediaType": content_type}}}
+    return {
+        200: {"description": "The code, with its quiet zone", "content": content},
+        304: {"description": "You have it already (If-None-Match)"},
+        404: ErrorAnswer,
+    }
+
+
+@bp.post(
+    "",
+    summary="Create a charge",
+    responses={201: ChargeAnswer, 409: ErrorAnswer, 422: ErrorAnswer, **BODY_REFUSALS},
+)
+@validated
+def create(header: OnceHeader, body: ChargeBody) -> Response:
+    """Send an Idempotency-Key, and a repeated request is answered as the first was.
+
+    Once the key is forgotten, ``merchant_order_no`` still keeps a repeated request from making a second
+    charge: it is answered with the first one, as it stands now, and 201 again.
+    """
     new = NewCharge(
         amount=Money(body.amount, currency_of(body.currency)),
         description=body.description,
@@ -143,19 +273,17 @@ def create(body: ChargeBody) -> Response:
         expires_in_s=body.expires_in_s,
     )
     who = caller()
-    answer = once(
-        who,
-        request.headers.get("Idempotency-Key"),
-        (request.method, request.path, request.get_data()),
-        lambda tx: Answer(
-            _dump(charge_json(lifecycle.create_charge(tx, who.merchant_id, livemode=who.livemode, new=new))),
-            201,
-        ),
-    )
+
+    def work(tx: Connection) -> Answer:
+        charge = lifecycle.create_charge(tx, who.merchant_id, livemode=who.livemode, new=new)
+        return Answer(_dump(charge_json(charge)), 201)
+
+    answer = once(who, header.idempotency_key, (request.method, request.path, request.get_data()), work)
     return json_answer(answer.body, answer.status, replayed=answer.replayed)
 
 
 @bp.get("/<charge_id>", summary="Read a charge", responses={200: ChargeAnswer, 404: ErrorAnswer})
+@validated
 def read(path: ChargePath) -> Response:
     """The charge as it stands."""
     charge = lifecycle.find(caller().merchant_id, path.charge_id, livemode=caller().livemode)
@@ -163,13 +291,14 @@ def read(path: ChargePath) -> Response:
 
 
 @bp.get("", summary="List charges", responses={200: ChargeList})
+@validated
 def list_all(query: ChargeQuery) -> Response:
     """Newest first.  Page with the last id of one page as ``starting_after`` of the next."""
     wanted = ChargeFilter(
         status=query.status,
         merchant_order_no=query.merchant_order_no,
-        created_from=query.created_from and query.created_from.astimezone(UTC),
-        created_before=query.created_before and query.created_before.astimezone(UTC),
+        created_from=query.created_from,
+        created_before=query.created_before,
         starting_after=query.starting_after,
         ending_before=query.ending_before,
         limit=query.limit,
@@ -187,21 +316,27 @@ def list_all(query: ChargeQuery) -> Response:
 @bp.post(
     "/<charge_id>/cancel",
     summary="Cancel a charge",
-    responses={200: ChargeAnswer, 404: ErrorAnswer, 409: ErrorAnswer, 503: ErrorAnswer},
+    responses={200: ChargeAnswer, 404: ErrorAnswer, 409: ErrorAnswer},
 )
+@validated
 def cancel(path: ChargePath) -> Response:
-    """Open attempts are closed at their provider first; money that still arrives goes back by itself."""
+    """Canceling twice is harmless, so no Idempotency-Key is needed.
+
+    Open attempts are closed at their provider first; money that still arrives goes back by itself.
+    """
     charge = lifecycle.cancel_charge(caller().merchant_id, path.charge_id, livemode=caller().livemode)
     return json_answer(_dump(charge_json(charge)))
 
 
-@bp.get("/<charge_id>/qr.svg", summary="The code as SVG", responses={404: ErrorAnswer})
+@bp.get("/<charge_id>/qr.svg", summary="The code as SVG", responses=_drawing("image/svg+xml"))
+@validated
 def qr_svg(path: ChargePath, query: QRQuery) -> Response:
     """A vector drawing; it never changes, so keep it."""
     return _image(path.charge_id, query, Kind.SVG)
 
 
-@bp.get("/<charge_id>/qr.png", summary="The code as PNG", responses={404: ErrorAnswer})
+@bp.get("/<charge_id>/qr.png", summary="The code as PNG", responses=_drawing("image/png"))
+@validated
 def qr_png(path: ChargePath, query: QRQuery) -> Response:
     """A bitmap of whole pixels a module; it never changes, so keep it."""
     return _image(path.charge_id, query, Kind.PNG)

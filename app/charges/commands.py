@@ -71,7 +71,8 @@ def _check_metadata(metadata: dict[str, str]) -> None:
     for key, value in metadata.items():
         if not 1 <= len(key) <= METADATA_KEY_CHARS_MAX or len(value) > METADATA_VALUE_CHARS_MAX:
             raise InvalidRequest(
-                f"a metadata key has 1 to {METADATA_KEY_CHARS_MAX} characters, a value up to {METADATA_VALUE_CHARS_MAX}",
+                f"a metadata key has 1 to {METADATA_KEY_CHARS_MAX} characters, "
+                f"a value up to {METADATA_VALUE_CHARS_MAX}",
                 param=f"metadata.{key[:METADATA_KEY_CHARS_MAX]}",
             )
         _refuse_control(key, "metadata")

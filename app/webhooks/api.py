@@ -9,8 +9,21 @@ from typing import Annotated, Any
 from flask import Response, request
 from flask_openapi import APIBlueprint, Tag
 from pydantic import BaseModel, ConfigDict, Field, StrictStr
+from sqlalchemy import Connection
 
-from app.answers import SECURITY, ErrorAnswer, json_answer
+from app.answers import (
+    BODY_REFUSALS,
+    REFUSALS,
+    SECURITY,
+    Absent,
+    ErrorAnswer,
+    OnceHeader,
+    PageQuery,
+    PublicId,
+    json_answer,
+    optional,
+    validated,
+)
 from app.merchants.auth import caller, require_key
 from app.merchants.idempotency import Answer, once
 from app.webhooks import endpoints, history, types
@@ -23,6 +36,7 @@ bp = APIBlueprint(
     url_prefix="/v1/webhook_endpoints",
     abp_tags=[Tag(name="Webhook endpoints", description="Addresses that hear of every change.")],
     abp_security=SECURITY,
+    abp_responses=REFUSALS,
 )
 events_bp = APIBlueprint(
     "events_api",
@@ -30,36 +44,85 @@ events_bp = APIBlueprint(
     url_prefix="/v1/events",
     abp_tags=[Tag(name="Events", description="What has happened, in order, for ever the same.")],
     abp_security=SECURITY,
+    abp_responses=REFUSALS,
 )
 bp.before_request(require_key)
 events_bp.before_request(require_key)
 
-EventType = Annotated[StrictStr, Field(max_length=64)]
+ENDPOINT_EXAMPLE: dict[str, Any] = {
+    "id": "we_01jd3w6j7hqk2m8n4p6r8t0v2x",
+    "object": "webhook_endpoint",
+    "livemode": False,
+    "url": "https://shop.example.com/mafu",
+    "description": "the till",
+    "event_types": ["charge.paid"],
+    "status": "enabled",
+    "disabled_reason": None,
+    "disabled_at": None,
+    "failing_since": None,
+    "created_at": "2026-01-15T02:00:00.123Z",
+}
+EVENT_EXAMPLE: dict[str, Any] = {
+    "id": "evt_01jd3w6j7hqk2m8n4p6r8t0v2x",
+    "object": "event",
+    "type": "charge.paid",
+    "created_at": "2026-01-15T02:03:04.567Z",
+    "timestamp": "2026-01-15T02:03:04.567Z",
+    "livemode": False,
+    "sequence": 2,
+    "data": {
+        "object": {
+            "id": "ch_01jd3w6j7hqk2m8n4p6r8t0v2x",
+            "object": "charge",
+            "status": "paid",
+            "amount": 1250,
+        }
+    },
+}
+
+EventType = Annotated[
+    StrictStr, Field(max_length=64, json_schema_extra={"enum": [types.EVERY, *types.SUBSCRIBABLE]})
+]
+_Word = Annotated[str, Field(pattern=r"^[0-9a-z_.]{1,64}$")]
 
 
 class EndpointBody(BaseModel):
     """A new endpoint."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={
+            "examples": [{"url": "https://shop.example.com/mafu", "event_types": ["charge.paid"]}]
+        },
+    )
 
-    url: Annotated[StrictStr, Field(min_length=1, max_length=2048)]
+    url: Annotated[
+        StrictStr,
+        Field(
+            min_length=1,
+            max_length=2048,
+            description="https, at port 443 or 8443 unless the operator allows more, on the public internet.",
+        ),
+    ]
     event_types: Annotated[
         list[EventType], Field(min_length=1, max_length=50, description='Names of events, or ["*"] for all.')
     ] = [types.EVERY]
-    description: Annotated[StrictStr, Field(max_length=200)] = ""
+    description: Annotated[StrictStr, Field(max_length=endpoints.DESCRIPTION_MAX_CHARS)] = ""
 
 
 class EndpointPath(BaseModel):
     """Names one endpoint."""
 
-    endpoint_id: str = Field(max_length=64)
+    endpoint_id: PublicId = Field(examples=["we_01jd3w6j7hqk2m8n4p6r8t0v2x"])
 
 
 class EndpointAnswer(BaseModel):
-    """An endpoint.  ``secret`` is there in the answer that creates it, and never again."""
+    """An endpoint."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [ENDPOINT_EXAMPLE]})
 
     id: str
-    object: str = Field("webhook_endpoint", pattern="^webhook_endpoint$")
+    object: str = Field(pattern="^webhook_endpoint$")
     livemode: bool
     url: str
     description: str
@@ -69,13 +132,35 @@ class EndpointAnswer(BaseModel):
     disabled_at: datetime | None
     failing_since: datetime | None = Field(description="When an unbroken run of failures began.")
     created_at: datetime
-    secret: str | None = Field(None, description="whsec_…: verify deliveries with it (Standard Webhooks).")
+
+
+class NewEndpointAnswer(EndpointAnswer):
+    """An endpoint with its secret, which is never shown again."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{**ENDPOINT_EXAMPLE, "secret": "whsec_…"}]},
+    )
+
+    secret: str = Field(description="whsec_…: verify deliveries with it (Standard Webhooks).")
 
 
 class EndpointList(BaseModel):
     """All endpoints of one mode, newest first."""
 
-    object: str = Field("list", pattern="^list$")
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "object": "list",
+                    "url": "/v1/webhook_endpoints",
+                    "has_more": False,
+                    "data": [ENDPOINT_EXAMPLE],
+                }
+            ]
+        }
+    )
+
+    object: str = Field(pattern="^list$")
     url: str
     has_more: bool
     data: list[EndpointAnswer]
@@ -84,27 +169,28 @@ class EndpointList(BaseModel):
 class DeletedAnswer(BaseModel):
     """What remains of a deleted endpoint."""
 
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [{"id": ENDPOINT_EXAMPLE["id"], "object": "webhook_endpoint", "deleted": True}]
+        }
+    )
+
     id: str
     object: str
     deleted: bool
 
 
-class EventQuery(BaseModel):
+class EventQuery(PageQuery):
     """Narrows a list."""
 
-    model_config = ConfigDict(extra="forbid")
-
-    limit: int = Field(10, ge=1, le=100)
-    starting_after: str | None = Field(None, max_length=64, description="The page after this id.")
-    ending_before: str | None = Field(None, max_length=64, description="The page before this id.")
-    type: str | None = Field(None, max_length=64)
-    object_id: str | None = Field(None, max_length=64, description="Events of one charge or refund.")
+    type: _Word | Absent = optional("Only events of this type, such as charge.paid.")
+    object_id: _Word | Absent = optional("Only events of this charge, refund or endpoint.")
 
 
 class EventPath(BaseModel):
     """Names one event."""
 
-    event_id: str = Field(max_length=64)
+    event_id: PublicId = Field(examples=["evt_01jd3w6j7hqk2m8n4p6r8t0v2x"])
 
 
 class EventData(BaseModel):
@@ -116,8 +202,10 @@ class EventData(BaseModel):
 class EventAnswer(BaseModel):
     """An event: exactly what webhooks carry."""
 
+    model_config = ConfigDict(json_schema_extra={"examples": [EVENT_EXAMPLE]})
+
     id: str
-    object: str = Field("event", pattern="^event$")
+    object: str = Field(pattern="^event$")
     type: str
     created_at: datetime
     timestamp: datetime
@@ -131,18 +219,29 @@ class EventAnswer(BaseModel):
 class EventList(BaseModel):
     """One page of events, newest first."""
 
-    object: str = Field("list", pattern="^list$")
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [{"object": "list", "url": "/v1/events", "has_more": False, "data": [EVENT_EXAMPLE]}]
+        }
+    )
+
+    object: str = Field(pattern="^list$")
     url: str
-    has_more: bool
+    has_more: bool = Field(description="Whether there is more in the direction of paging.")
     data: list[EventAnswer]
 
 
-@bp.post("", summary="Add an endpoint", responses={201: EndpointAnswer, 409: ErrorAnswer, 422: ErrorAnswer})
-def create(body: EndpointBody) -> Response:
+@bp.post(
+    "",
+    summary="Add an endpoint",
+    responses={201: NewEndpointAnswer, 409: ErrorAnswer, 422: ErrorAnswer, **BODY_REFUSALS},
+)
+@validated
+def create(header: OnceHeader, body: EndpointBody) -> Response:
     """The secret is in this answer alone."""
     who = caller()
 
-    def work(tx: Any) -> Answer:
+    def work(tx: Connection) -> Answer:
         row, secret = endpoints.store_endpoint(
             tx,
             who.merchant_id,
@@ -153,13 +252,12 @@ def create(body: EndpointBody) -> Response:
         )
         return Answer(_dump(endpoint_json(row, secret)), 201)
 
-    answer = once(
-        who, request.headers.get("Idempotency-Key"), (request.method, request.path, request.get_data()), work
-    )
+    answer = once(who, header.idempotency_key, (request.method, request.path, request.get_data()), work)
     return json_answer(answer.body, answer.status, replayed=answer.replayed)
 
 
 @bp.get("", summary="List endpoints", responses={200: EndpointList})
+@validated
 def list_all() -> Response:
     """All of them: there are at most twenty."""
     rows = endpoints.list_endpoints(caller().merchant_id, livemode=caller().livemode)
@@ -167,6 +265,7 @@ def list_all() -> Response:
 
 
 @bp.get("/<endpoint_id>", summary="Read an endpoint", responses={200: EndpointAnswer, 404: ErrorAnswer})
+@validated
 def read(path: EndpointPath) -> Response:
     """Without its secret."""
     row = endpoints.find_endpoint(caller().merchant_id, path.endpoint_id, livemode=caller().livemode)
@@ -174,6 +273,7 @@ def read(path: EndpointPath) -> Response:
 
 
 @bp.delete("/<endpoint_id>", summary="Delete an endpoint", responses={200: DeletedAnswer, 404: ErrorAnswer})
+@validated
 def delete(path: EndpointPath) -> Response:
     """Nothing is sent there any more; what was sent stays in the log."""
     endpoints.delete_endpoint(caller().merchant_id, path.endpoint_id, livemode=caller().livemode)
@@ -181,6 +281,7 @@ def delete(path: EndpointPath) -> Response:
 
 
 @events_bp.get("", summary="List events", responses={200: EventList})
+@validated
 def list_events(query: EventQuery) -> Response:
     """Newest first.  To catch up, page with ``ending_before`` from the last event you know."""
     rows, has_more = history.list_events(
@@ -194,6 +295,7 @@ def list_events(query: EventQuery) -> Response:
 
 
 @events_bp.get("/<event_id>", summary="Read an event", responses={200: EventAnswer, 404: ErrorAnswer})
+@validated
 def read_event(path: EventPath) -> Response:
     """The same bytes that webhooks carry."""
     row = history.find_event(caller().merchant_id, path.event_id, livemode=caller().livemode)
