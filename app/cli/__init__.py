@@ -7,10 +7,22 @@ from __future__ import annotations
 
 from flask import Flask
 
+from app.cli.doctor import doctor_command
+from app.cli.records import charge_group, endpoint_group, key_group, merchant_group
 from app.cli.serve import serve_command
+from app.cli.simulate import simulate_group
 from app.cli.work import worker_command
 
-COMMANDS = (serve_command, worker_command)
+COMMANDS = (
+    serve_command,
+    worker_command,
+    doctor_command,
+    merchant_group,
+    key_group,
+    endpoint_group,
+    charge_group,
+    simulate_group,
+)
 
 
 def init_app(app: Flask) -> None:
