@@ -305,7 +305,9 @@ def bill_rows(lines: Sequence[StatementLine]) -> list[list[str]]:
     return rows
 
 
-def bill(day: date, rows: Sequence[Sequence[str]], *, header: Sequence[str] = BILL_COLUMNS) -> bytes:
+def bill(
+    day: date, rows: Sequence[Sequence[str]], *, header: Sequence[str] = BILL_COLUMNS, extras: int = 0
+) -> bytes:
     """A day's zip: a detail and a summary table in GBK, entries named in GBK without saying so."""
     stamp = f"{day:%Y%m%d}"
     detail = table(
@@ -327,6 +329,8 @@ def bill(day: date, rows: Sequence[Sequence[str]], *, header: Sequence[str] = BI
     with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, content in (("业务明细(汇总)", summary), ("业务明细", detail)):
             archive.writestr(gbk_entry(f"{SELLER_ID}0156_{stamp}_{name}.csv"), content)
+        for number in range(extras):
+            archive.writestr(f"{number}.txt", "")
     return packed.getvalue()
 
 
