@@ -1,0 +1,101 @@
+"""Everything that is known of one charge, and the order in which it happened."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+import sqlalchemy as sa
+
+from app.charges import attempts, incidents, lifecycle, refunds
+from app.charges.states import ChargeState
+from app.webhooks import history
+from app.webhooks.history import DeliveryStory, Page
+
+_DELIVERIES_SHOWN = 20
+_REFUNDS_FOLLOWED = 5
+
+
+class Turn(StrEnum):
+    """What can happen in the life of a charge."""
+
+    CREATED = "created"
+    ATTEMPT_STARTED = "attempt_started"
+    ATTEMPT_ENDED = "attempt_ended"
+    PAID = "paid"
+    PAID_LATE = "paid_late"
+    EXPIRED = "expired"
+    CANCELED = "canceled"
+    REFUND_RESERVED = "refund_reserved"
+    REFUND_ENDED = "refund_ended"
+    INCIDENT = "incident"
+    TOLD = "told"  # a webhook was delivered
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One line of the timeline; ``of`` is the attempt, refund, incident or delivery it is about."""
+
+    at: datetime
+    turn: Turn
+    of: sa.Row[Any] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Dossier:
+    """A charge with what belongs to it, each list oldest first but for deliveries (newest first)."""
+
+    charge: sa.Row[Any]
+    attempts: list[sa.Row[Any]]
+    refunds: list[sa.Row[Any]]
+    incidents: list[sa.Row[Any]]
+    deliveries: list[DeliveryStory]
+    steps: list[Step]
+
+
+def compile_dossier(merchant_id: str, charge_id: str) -> Dossier:
+    """Read it all.  Raises NotFound."""
+    charge = lifecycle.find(merchant_id, charge_id)
+    tried = attempts.list_attempts(merchant_id, charge.id)
+    returned = refunds.list_refunds(merchant_id, charge.id)
+    raised = incidents.list_of_charge(merchant_id, charge.id)
+    told: list[DeliveryStory] = []
+    for object_id in (charge.id, *[refund.id for refund in returned[:_REFUNDS_FOLLOWED]]):
+        told += history.list_deliveries(
+            merchant_id, livemode=charge.livemode, object_id=object_id, page=Page(limit=_DELIVERIES_SHOWN)
+        )[0]
+    steps = sorted(
+        [*_own_steps(charge), *_steps_of_others(tried, returned, raised, told)], key=lambda step: step.at
+    )
+    return Dossier(charge, tried, returned, raised, told, steps)
+
+
+def _own_steps(charge: sa.Row[Any]) -> list[Step]:
+    steps = [Step(charge.created_at, Turn.CREATED)]
+    if charge.closed_at is not None:
+        # A charge that was closed and is paid all the same had expired: a canceled one stays canceled.
+        canceled = charge.state == ChargeState.CANCELED
+        steps.append(Step(charge.closed_at, Turn.CANCELED if canceled else Turn.EXPIRED))
+    if charge.paid_at is not None:
+        steps.append(Step(charge.paid_at, Turn.PAID_LATE if charge.paid_late else Turn.PAID))
+    return steps
+
+
+def _steps_of_others(
+    tried: Sequence[sa.Row[Any]],
+    returned: Sequence[sa.Row[Any]],
+    raised: Sequence[sa.Row[Any]],
+    told: Sequence[DeliveryStory],
+) -> list[Step]:
+    steps = [Step(attempt.started_at, Turn.ATTEMPT_STARTED, attempt) for attempt in tried]
+    steps += [Step(row.finished_at, Turn.ATTEMPT_ENDED, row) for row in tried if row.finished_at is not None]
+    steps += [Step(refund.created_at, Turn.REFUND_RESERVED, refund) for refund in returned]
+    steps += [
+        Step(row.finished_at, Turn.REFUND_ENDED, row) for row in returned if row.finished_at is not None
+    ]
+    steps += [Step(incident.created_at, Turn.INCIDENT, incident) for incident in raised]
+    arrived = [story.delivery for story in told if story.delivery.delivered_at is not None]
+    return steps + [Step(row.delivered_at, Turn.TOLD, row) for row in arrived]

@@ -1,0 +1,257 @@
+"""How the shop is doing, on one page: takings, what came in last, what is left to set up, what is stuck.
+
+A day is the merchant's: midnight to midnight in Beijing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy import Connection
+
+from app import clock
+from app.charges import lifecycle
+from app.charges.lifecycle import ChargeFilter
+from app.charges.models import Charge, Incident
+from app.charges.states import ChargeState
+from app.clock import BEIJING
+from app.db import reading, table_of
+from app.merchants.models import ProviderAccount
+from app.money import Money
+from app.queue import Job, Kind
+from app.webhooks.models import Delivery, DeliveryState, WebhookEndpoint
+
+DAYS = 14
+RECENT = 8
+COUNT_MAX = 1000  # beyond it a number says only "very many", and costs more to know
+PATIENCE = timedelta(minutes=2)  # work that is due for longer says that no worker is running
+
+_charges, _incidents, _accounts = table_of(Charge), table_of(Incident), table_of(ProviderAccount)
+_jobs, _endpoints, _deliveries = table_of(Job), table_of(WebhookEndpoint), table_of(Delivery)
+
+
+@dataclass(frozen=True, slots=True)
+class Day:
+    """What was paid on one day in one currency; refunds are not taken off."""
+
+    day: date
+    count: int
+    takings: Money
+
+
+@dataclass(frozen=True, slots=True)
+class Bar:
+    """A day drawn: whole units of a picture 100 high, of which 6 belong to each day."""
+
+    day: Day
+    x: int
+    y: int
+    height: int
+
+
+@dataclass(frozen=True, slots=True)
+class Setup:
+    """What a new merchant has done so far, in the order in which it is best done."""
+
+    has_charge: bool
+    has_payment: bool
+    has_endpoint: bool
+    has_delivery: bool
+    has_account: bool
+    has_live_account: bool
+
+    @property
+    def is_done(self) -> bool:
+        return all(
+            (self.has_charge, self.has_payment, self.has_endpoint, self.has_delivery, self.has_account)
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """What is stuck.  ``late_since`` is when the oldest work was due, if it should long have been done."""
+
+    waiting_deliveries: int  # not delivered yet
+    failing_deliveries: int  # of those, tried in vain at least once
+    disabled_endpoints: int
+    open_incidents: int
+    late_since: datetime | None
+
+    @property
+    def is_good(self) -> bool:
+        return not (
+            self.failing_deliveries or self.disabled_endpoints or self.open_incidents or self.late_since
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Overview:
+    """The home page.  ``today`` has one entry a currency, ``days`` are of the first of them."""
+
+    today: list[Day]
+    days: list[Day]
+    recent: list[sa.Row[Any]]
+    setup: Setup
+    health: Health
+    latest_pending_id: str | None
+
+
+def overview_of(merchant_id: str, *, livemode: bool) -> Overview:
+    """Everything on the home page, as it is now."""
+    now = clock.now()
+    today = day_of(now)
+    recent, _ = lifecycle.list_charges(merchant_id, livemode=livemode, wanted=ChargeFilter(limit=RECENT))
+    with reading() as connection:
+        takings = _takings(connection, merchant_id, livemode, today)
+        setup = _setup(connection, merchant_id, livemode)
+        health = _health(connection, merchant_id, livemode, now)
+    currencies = _by_weight(takings)
+    pending = [row.id for row in recent if row.state == ChargeState.PENDING]
+    return Overview(
+        today=[_day(takings, today, 0, currency) for currency in currencies],
+        days=[_day(takings, today, ago, currencies[0]) for ago in reversed(range(DAYS))],
+        recent=recent,
+        setup=setup,
+        health=health,
+        latest_pending_id=pending[0] if pending else None,
+    )
+
+
+def day_of(moment: datetime) -> date:
+    """The merchant's day.  Pure."""
+    return moment.astimezone(BEIJING).date()
+
+
+def start_of(day: date) -> datetime:
+    """When the merchant's day begins.  Pure."""
+    return datetime(day.year, day.month, day.day, tzinfo=BEIJING)
+
+
+def bars_of(days: list[Day]) -> list[Bar]:
+    """The days as bars, the best of them 100 high; a day with any takings is seen.  Pure."""
+    most = max((day.takings.minor for day in days), default=0)
+    bars = []
+    for number, day in enumerate(days):
+        height = max(100 * day.takings.minor // most, 2) if day.takings.minor else 0
+        bars.append(Bar(day, x=6 * number + 1, y=100 - height, height=height))
+    return bars
+
+
+def _takings(
+    connection: Connection, merchant_id: str, livemode: bool, today: date
+) -> dict[tuple[int, str], tuple[int, int]]:
+    """(days ago, currency) -> (count, minor units).  The boundaries are ours: no date function of SQL."""
+    starts = [start_of(today - timedelta(days=ago)) for ago in range(DAYS)]
+    ago = sa.case(*[(_charges.c.paid_at >= start, number) for number, start in enumerate(starts)], else_=DAYS)
+    rows = connection.execute(
+        sa.select(
+            ago.label("ago"), _charges.c.currency, sa.func.count(), sa.func.sum(_charges.c.amount_minor)
+        )
+        .where(
+            _charges.c.merchant_id == merchant_id,
+            _charges.c.livemode == livemode,
+            _charges.c.paid_at >= starts[-1],
+        )
+        .group_by(sa.literal_column("ago"), _charges.c.currency)
+    )
+    return {(row[0], row[1]): (row[2], int(row[3])) for row in rows}
+
+
+def _by_weight(takings: dict[tuple[int, str], tuple[int, int]]) -> list[str]:
+    counts: dict[str, int] = {}
+    for (_, currency), (count, _minor) in takings.items():
+        counts[currency] = counts.get(currency, 0) + count
+    return sorted(counts, key=lambda currency: (-counts[currency], currency)) or ["CNY"]
+
+
+def _day(takings: dict[tuple[int, str], tuple[int, int]], today: date, ago: int, currency: str) -> Day:
+    count, minor = takings.get((ago, currency), (0, 0))
+    return Day(today - timedelta(days=ago), count, Money(minor, currency))
+
+
+def _setup(connection: Connection, merchant_id: str, livemode: bool) -> Setup:
+    def any_of(table: sa.FromClause, *conditions: sa.ColumnElement[bool]) -> sa.ColumnElement[bool]:
+        return sa.exists(
+            sa.select(sa.literal(1)).select_from(table).where(table.c.merchant_id == merchant_id, *conditions)
+        )
+
+    delivered = sa.and_(
+        _deliveries.c.merchant_id == _endpoints.c.merchant_id, _deliveries.c.endpoint_id == _endpoints.c.id
+    )
+    row = connection.execute(
+        sa.select(
+            any_of(_charges, _charges.c.livemode == livemode),
+            any_of(_charges, _charges.c.livemode == livemode, _charges.c.paid_at.is_not(None)),
+            any_of(_endpoints, _endpoints.c.livemode == livemode, _endpoints.c.deleted_at.is_(None)),
+            sa.exists(
+                sa.select(sa.literal(1))
+                .select_from(_endpoints.join(_deliveries, delivered))
+                .where(
+                    _endpoints.c.merchant_id == merchant_id,
+                    _endpoints.c.livemode == livemode,
+                    _deliveries.c.state == DeliveryState.DELIVERED,
+                )
+            ),
+            any_of(_accounts, _accounts.c.livemode == livemode, _accounts.c.enabled.is_(True)),
+            any_of(_accounts, _accounts.c.livemode.is_(True), _accounts.c.enabled.is_(True)),
+        )
+    ).one()
+    return Setup(*[bool(value) for value in row])
+
+
+def _health(connection: Connection, merchant_id: str, livemode: bool, now: datetime) -> Health:
+    # The queue holds unfinished work alone, so it is asked and not the table of all deliveries.
+    waiting = (
+        sa.select(_deliveries.c.tries)
+        .select_from(
+            _jobs.join(
+                _deliveries,
+                sa.and_(
+                    _deliveries.c.merchant_id == _jobs.c.merchant_id, _deliveries.c.id == _jobs.c.subject_id
+                ),
+            ).join(
+                _endpoints,
+                sa.and_(
+                    _endpoints.c.merchant_id == _deliveries.c.merchant_id,
+                    _endpoints.c.id == _deliveries.c.endpoint_id,
+                ),
+            )
+        )
+        .where(
+            _jobs.c.merchant_id == merchant_id,
+            _jobs.c.kind == Kind.DELIVER,
+            _endpoints.c.livemode == livemode,
+        )
+        .limit(COUNT_MAX)
+        .subquery()
+    )
+    total, failing = connection.execute(
+        sa.select(
+            sa.func.count(), sa.func.coalesce(sa.func.sum(sa.case((waiting.c.tries > 0, 1), else_=0)), 0)
+        ).select_from(waiting)
+    ).one()
+    incidents = (
+        sa.select(_incidents.c.id)
+        .where(_incidents.c.merchant_id == merchant_id, _incidents.c.resolved_at.is_(None))
+        .limit(COUNT_MAX)
+        .subquery()
+    )
+    disabled = sa.select(sa.func.count()).where(
+        _endpoints.c.merchant_id == merchant_id,
+        _endpoints.c.livemode == livemode,
+        _endpoints.c.deleted_at.is_(None),
+        _endpoints.c.disabled_at.is_not(None),
+    )
+    oldest = connection.execute(
+        sa.select(sa.func.min(_jobs.c.due_at)).where(_jobs.c.merchant_id == merchant_id)
+    ).scalar()
+    return Health(
+        waiting_deliveries=total,
+        failing_deliveries=int(failing),
+        disabled_endpoints=connection.execute(disabled).scalar_one(),
+        open_incidents=connection.execute(sa.select(sa.func.count()).select_from(incidents)).scalar_one(),
+        late_since=oldest if oldest is not None and now - oldest > PATIENCE else None,
+    )

@@ -1,0 +1,244 @@
+"""The dashboard's rooms for the books: home, charges, the code to show or print, incidents."""
+
+from __future__ import annotations
+
+import json
+import secrets
+from contextlib import suppress
+from typing import Any
+
+from flask import Blueprint, Response, make_response, redirect, render_template, request, url_for
+from flask_babel import force_locale, gettext
+from flask_babel import lazy_gettext as _l
+from werkzeug.wrappers import Response as BaseResponse
+
+from app.answers import qr_answer
+from app.charges import dossier, forms, incidents, lifecycle, overview
+from app.charges.lifecycle import ChargeFilter
+from app.charges.present import charge_json, link_of
+from app.charges.states import ChargeState
+from app.errors import Conflict, IdempotencyMismatch, InvalidRequest, NotFound, ProviderUnreachable
+from app.ids import is_id
+from app.merchants import accounts
+from app.merchants.auth import me
+from app.merchants.idempotency import Answer, once
+from app.merchants.keys import Caller
+from app.merchants.views import bp as front
+from app.merchants.views import faults_of, livemode, open_room
+from app.providers import REGISTRY
+from app.qr import render
+from app.qr.encode import Level
+from app.qr.render import Kind
+from app.runtime import settings
+
+PAGE = 20
+DOWNLOAD_PX = 1200
+SHEETS = ("a6", "a5")
+
+_WALLETS = {"alipay": _l("Alipay"), "wechatpay": _l("WeChat Pay"), "unionpay": _l("UnionPay")}
+
+_FAULTS = {
+    "amount": _l("Enter an amount such as 12.50, at least 0.01 and at most 100,000,000."),
+    "description": _l("Say in 1 to 127 characters, on one line, what is paid for."),
+    "merchant_order_no": _l("An order number has 1 to 64 letters, digits or signs, without spaces."),
+    "currency": _l("Choose one of the currencies."),
+    "expires_in_s": _l("Choose how long the code is valid."),
+}
+
+bp = Blueprint("charges", __name__)
+
+
+@front.get("/")
+def home() -> str:
+    """The shop at a glance."""
+    seen = overview.overview_of(me().merchant_id, livemode=livemode())
+    return render_template("dashboard/home.html", seen=seen, bars=overview.bars_of(seen.days))
+
+
+@bp.get("/charges")
+def list_charges() -> str | BaseResponse:
+    """Filters and cursors are in the address, so a list can be bookmarked and sent to a colleague."""
+    text, status = request.args.get("q", "").strip()[:64], request.args.get("status", "")
+    if is_id(text, "ch"):
+        with suppress(NotFound):
+            return redirect(url_for("charges.show", charge_id=lifecycle.find(me().merchant_id, text).id))
+    wanted = ChargeFilter(
+        status=ChargeState(status) if status in set(ChargeState) else None,
+        merchant_order_no=text or None,
+        starting_after=request.args.get("after"),
+        ending_before=request.args.get("before"),
+        limit=PAGE,
+    )
+    rows, has_more = lifecycle.list_charges(me().merchant_id, livemode=livemode(), wanted=wanted)
+    backwards = wanted.ending_before is not None
+    return render_template(
+        "dashboard/charges.html",
+        charges=rows,
+        older=rows and (backwards or has_more) and _turn(after=rows[-1].id),
+        newer=rows
+        and (has_more if backwards else wanted.starting_after is not None)
+        and _turn(before=rows[0].id),
+        wanted=wanted,
+        states=list(ChargeState),
+    )
+
+
+@bp.get("/charges/new")
+def new_charge() -> Response:
+    """The form."""
+    return _form_page()
+
+
+@bp.post("/charges/new")
+def create_charge() -> Response | BaseResponse:
+    """Make a charge and show its code.  A form sent twice, by a double click, makes one."""
+    who = Caller(me().merchant_id, "", livemode())
+    token = request.form.get("token", "")[:64]
+    try:
+        new = forms.read_new_charge(request.form)
+        answer = once(
+            who,
+            f"form:{token}" if token.isalnum() else None,
+            (request.method, request.path, request.get_data()),
+            lambda tx: Answer(
+                json.dumps(lifecycle.create_charge(tx, who.merchant_id, livemode=who.livemode, new=new).id)
+            ),
+        )
+    except InvalidRequest as error:
+        return _form_page(faults_of(error, _FAULTS), status=400)
+    except IdempotencyMismatch:
+        return _form_page(
+            {"": gettext("This form was sent before. Send it again to make another charge.")}, 409
+        )
+    except Conflict as error:
+        if error.code != "merchant_order_no_taken":
+            raise
+        text = gettext("A charge with other content has this order number.")
+        return _form_page({"merchant_order_no": text}, status=409)
+    return redirect(url_for("charges.show", charge_id=json.loads(answer.body)), 303)
+
+
+@bp.get("/charges/<charge_id>")
+def show(charge_id: str) -> str:
+    """All that is known of a charge, in either mode: the page says which."""
+    known = dossier.compile_dossier(me().merchant_id, charge_id)
+    as_json = charge_json(known.charge)
+    return render_template(
+        "dashboard/charge.html",
+        known=known,
+        charge=known.charge,
+        livemode=known.charge.livemode,
+        link=link_of(known.charge),
+        raw=json.dumps(as_json, ensure_ascii=False, indent=2, default=str),
+        curl=forms.curl_for(settings().origin, as_json),
+    )
+
+
+@bp.post("/charges/<charge_id>/cancel")
+def cancel(charge_id: str) -> BaseResponse:
+    """Withdraw an unpaid charge; the page says what came of it."""
+    try:
+        lifecycle.cancel_charge(me().merchant_id, charge_id)
+        notice = "canceled"
+    except Conflict:
+        notice = "too_late"
+    except ProviderUnreachable:
+        notice = "unreachable"
+    return redirect(url_for("charges.show", charge_id=charge_id, notice=notice), 303)
+
+
+@bp.get("/charges/<charge_id>/qr.svg")
+def qr_svg(charge_id: str) -> Response:
+    """The code as a drawing of any size."""
+    return _image(charge_id, Kind.SVG)
+
+
+@bp.get("/charges/<charge_id>/qr.png")
+def qr_png(charge_id: str) -> Response:
+    """The code as a picture, 10 cm wide at 300 dpi."""
+    return _image(charge_id, Kind.PNG)
+
+
+@bp.get("/charges/<charge_id>/print")
+def print_charge(charge_id: str) -> str | BaseResponse:
+    """A sheet for the counter, in both languages at once: shoppers choose no language on paper."""
+    charge = lifecycle.find(me().merchant_id, charge_id)
+    if charge.state != ChargeState.PENDING:
+        return redirect(url_for("charges.show", charge_id=charge.id, notice="not_printed"))
+    wallets = {row.provider for row in accounts.list_accounts(charge.merchant_id, livemode=charge.livemode)}
+    sheet = request.args.get("sheet", "")
+    return render_template(
+        "print/charge.html",
+        charge=charge,
+        livemode=charge.livemode,
+        link=link_of(charge),
+        sheet=sheet if sheet in SHEETS else SHEETS[0],
+        sheets=SHEETS,
+        words=[_words_on_paper(language, wallets) for language in ("zh", "en")],
+    )
+
+
+@bp.get("/incidents")
+def list_incidents() -> str:
+    """What a person must judge."""
+    rows, has_more = incidents.list_open(me().merchant_id, before=request.args.get("after"), limit=PAGE)
+    older = has_more and url_for("charges.list_incidents", after=rows[-1].id)
+    return render_template("dashboard/incidents.html", incidents=rows, older=older)
+
+
+@bp.post("/incidents/<incident_id>/resolve")
+def resolve_incident(incident_id: str) -> BaseResponse:
+    """Take it off the list."""
+    incidents.resolve(me().merchant_id, incident_id)
+    return redirect(url_for("charges.list_incidents", notice="resolved"), 303)
+
+
+def _turn(**cursor: Any) -> str:
+    """This list, from another page on."""
+    kept: dict[str, Any] = {name: request.args[name] for name in ("q", "status") if request.args.get(name)}
+    return url_for("charges.list_charges", **kept, **cursor)
+
+
+def _form_page(faults: dict[str, str] | None = None, status: int = 200) -> Response:
+    mine = {row.provider for row in accounts.list_accounts(me().merchant_id, livemode=livemode())}
+    currencies = set().union(*[REGISTRY[provider].info.currencies for provider in mine])
+    page = render_template(
+        "dashboard/charge_new.html",
+        currencies=sorted(currencies) or ["CNY"],
+        has_provider=bool(mine),
+        lifetimes=forms.LIFETIMES_S,
+        token=secrets.token_hex(16),
+        faults=faults or {},
+        form=request.form,
+    )
+    return make_response(page, status)
+
+
+def _image(charge_id: str, kind: Kind) -> Response:
+    charge = lifecycle.find(me().merchant_id, charge_id)
+    response = qr_answer(
+        link_of(charge), kind=kind, level=Level.M, size_px=min(DOWNLOAD_PX, render.SIZE_PX_MAX)
+    )
+    if "download" in request.args:
+        response.headers["Content-Disposition"] = f'attachment; filename="{charge.id}.{kind}"'
+    return response
+
+
+def _words_on_paper(language: str, wallets: set[str]) -> dict[str, Any]:
+    with force_locale(language):
+        named = [str(name) for code, name in _WALLETS.items() if code in wallets]
+        return {
+            "language": language,
+            "scan": gettext("Scan to pay"),
+            "how": gettext(
+                "Open one of these apps and scan the code: %(names)s", names=gettext(", ").join(named)
+            )
+            if named
+            else gettext("Scan the code with your phone"),
+            "check": gettext("Check the payee and the amount before you pay."),
+            "until": gettext("Valid until"),
+            "test": gettext("TEST: no money moves"),
+        }
+
+
+open_room(bp)

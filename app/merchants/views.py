@@ -1,0 +1,268 @@
+"""The dashboard's doors and its own rooms: sign-in, API keys, settings; and what all rooms share.
+
+``open_room`` makes a blueprint a room of the dashboard: nobody enters without a session, and the
+chosen mode and language are remembered.  The home page hangs on this blueprint, too, but what it
+shows are the books, so it is built a floor above, in ``charges/views.py``.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import datetime
+from typing import Any
+from urllib.parse import urlencode
+
+from flask import Blueprint, Response, g, make_response, redirect, render_template, request, url_for
+from flask_babel import lazy_gettext as _l
+from markupsafe import Markup, escape
+from werkzeug.wrappers import Response as BaseResponse
+
+from app import i18n
+from app.clock import to_beijing, to_rfc3339
+from app.errors import InvalidRequest, NotAuthenticated, NotFound, TooManyRequests
+from app.merchants import accounts, keys, people, profile
+from app.merchants.auth import forget, me, remember, require_session
+from app.money import Money
+from app.providers import REGISTRY
+from app.runtime import settings
+
+MODE_COOKIE = "mafu_mode"
+_COOKIE_LIFE_S = 365 * 86400
+_PUBLIC = {
+    f"merchants.{name}" for name in ("sign_in", "sign_in_with_password", "use_link", "sign_in_with_link")
+}
+# One slash, then no second one and no backslash: "//host" and "/\host" lead a browser to another host.
+# Browsers drop tabs and newlines before they read an address, so no such character may be in it.
+_LOCAL = re.compile(r"/(?![/\\])[!-\[\]-~]{0,2000}", re.ASCII)
+
+_FAULTS = {
+    "name": _l("A name has 1 to 80 characters."),
+    "language": _l("Choose one of the languages."),
+    "current": _l("This is not your current password."),
+    "password": _l("A password has 10 to 200 characters."),
+}
+
+bp = Blueprint("merchants", __name__)
+
+
+def open_room(room: Blueprint) -> None:
+    """Let a blueprint be part of the dashboard."""
+    room.before_request(_let_in)
+    room.after_request(_remember_choices)
+    room.context_processor(_furniture)
+
+
+def livemode() -> bool:
+    """Whether this person looks at live money; test mode unless they chose otherwise.
+
+    A form says in which mode it was shown: the choice may have changed in another window since.
+    """
+    mode = request.form.get("mode") or request.args.get("mode") or request.cookies.get(MODE_COOKIE)
+    return mode == "live"
+
+
+@bp.app_template_filter("money")
+def money_text(minor: int, currency: str) -> str:
+    """``(1250, "CNY") -> "¥12.50"``."""
+    return Money(minor, currency).text()
+
+
+@bp.app_template_filter("moment")
+def moment_text(at: datetime) -> Markup:
+    """A <time> that shows the merchant's clock and keeps UTC for the pointer and for machines."""
+    shown, utc = to_beijing(at), f"{at:%Y-%m-%d %H:%M:%S} UTC"
+    return Markup('<time datetime="{}" title="{}">{}</time>').format(to_rfc3339(at), utc, shown)
+
+
+@bp.app_template_filter("code")
+def breakable(text: str) -> Markup:
+    """An address or id that may break across lines after its punctuation, on a narrow screen."""
+    return Markup("").join(
+        [escape(part) + Markup("<wbr>") for part in re.split(r"(?<=[/_.?&=-])", text) if part]
+    )
+
+
+@bp.get("/sign-in")
+def sign_in() -> Response | BaseResponse:
+    """The door."""
+    onward = request.args.get("next", "")
+    if require_session() is None:
+        return redirect(_landing(onward))
+    return make_response(
+        render_template("dashboard/sign_in.html", onward=onward, email="", fault=None, wait_s=0)
+    )
+
+
+@bp.post("/sign-in")
+def sign_in_with_password() -> Response | BaseResponse:
+    """Open it with a password, or say in the same words for every reason that it stays shut."""
+    email, onward = request.form.get("email", "")[:254], request.form.get("next", "")
+    try:
+        token = people.sign_in(email, request.form.get("password", ""), address=request.remote_addr or "")
+    except (NotAuthenticated, TooManyRequests) as refusal:
+        wait_s = refusal.retry_after_s if isinstance(refusal, TooManyRequests) else 0
+        page = render_template(
+            "dashboard/sign_in.html", onward=onward, email=email, fault=refusal.code, wait_s=wait_s
+        )
+        response = make_response(page, 429 if wait_s else 401)
+        if wait_s:
+            response.headers["Retry-After"] = str(wait_s)
+        return response
+    return remember(make_response(redirect(_landing(onward), 303)), token)
+
+
+@bp.get("/sign-in/<token>")
+def use_link(token: str) -> Response:
+    """Show whose link this is.  It is used by the button, because previews and scanners open links, too."""
+    try:
+        email = profile.link_owner(token)
+    except NotFound:
+        return make_response(render_template("dashboard/use_link.html", email=None, token=""), 410)
+    return make_response(render_template("dashboard/use_link.html", email=email, token=token))
+
+
+@bp.post("/sign-in/<token>")
+def sign_in_with_link(token: str) -> Response | BaseResponse:
+    """Use the link, once."""
+    try:
+        session_token = people.use_sign_in_link(token)
+    except NotAuthenticated:
+        return make_response(render_template("dashboard/use_link.html", email=None, token=""), 410)
+    return remember(make_response(redirect(url_for("merchants.home"), 303)), session_token)
+
+
+@bp.post("/sign-out")
+def sign_out() -> BaseResponse:
+    """Leave, in this browser."""
+    return forget(make_response(redirect(url_for("merchants.sign_in"), 303)))
+
+
+@bp.get("/keys")
+def list_keys() -> Response:
+    """The keys of this mode."""
+    return _keys_page()
+
+
+@bp.post("/keys")
+def create_key() -> Response:
+    """Make a key and show it: in this answer, which is stored nowhere, and never again."""
+    try:
+        _, key = keys.create_key(me().merchant_id, livemode=livemode(), name=request.form.get("name", ""))
+    except InvalidRequest as error:
+        return _keys_page(faults=faults_of(error, _FAULTS), status=400)
+    return _keys_page(fresh_key=key, status=201)
+
+
+@bp.post("/keys/<key_id>/revoke")
+def revoke_key(key_id: str) -> BaseResponse:
+    """From now on it opens nothing."""
+    keys.revoke_key(me().merchant_id, key_id)
+    return redirect(url_for("merchants.list_keys", notice="revoked"), 303)
+
+
+@bp.get("/settings")
+def show_settings() -> Response:
+    """The merchant, its providers, the person's password."""
+    return _settings_page()
+
+
+@bp.post("/settings")
+def save_settings() -> Response | BaseResponse:
+    """Two forms on one page; ``form`` says which was sent."""
+    try:
+        if request.form.get("form") == "password":
+            return _change_password()
+        profile.save_merchant(
+            me().merchant_id, name=request.form.get("name", ""), language=request.form.get("language", "")
+        )
+    except InvalidRequest as error:
+        return _settings_page(faults=faults_of(error, _FAULTS), status=400)
+    return redirect(url_for("merchants.show_settings", notice="saved"), 303)
+
+
+def faults_of(error: InvalidRequest, known: dict[str, Any]) -> dict[str, str]:
+    """The field at fault and what to say beside it, to this reader; ``""`` is the form as a whole."""
+    field = error.param or ""
+    return {field: str(known.get(field, error.detail))}
+
+
+def _let_in() -> BaseResponse | None:
+    return None if request.endpoint in _PUBLIC else require_session()
+
+
+def _remember_choices(response: Response) -> Response:
+    secure = settings().origin.startswith("https://")
+    choices = (("mode", ("test", "live"), MODE_COOKIE), ("lang", tuple(i18n.LANGUAGES), i18n.COOKIE))
+    for name, allowed, cookie in choices:
+        if request.args.get(name) in allowed:
+            response.set_cookie(
+                cookie,
+                request.args[name],
+                max_age=_COOKIE_LIFE_S,
+                httponly=True,
+                secure=secure,
+                samesite="Lax",
+            )
+    # Over https the forms' guard wants to see that the browser comes from here.  Nobody else is told.
+    response.headers["Referrer-Policy"] = "same-origin"
+    return response
+
+
+def _furniture() -> dict[str, Any]:
+    """What the frame around every page takes."""
+    return {
+        "me": g.get("me"),
+        "livemode": livemode(),
+        "notice": request.args.get("notice", ""),
+        "turned_to": _turned_to,
+    }
+
+
+def _turned_to(lang: str) -> str:
+    """This page's address in another language."""
+    return request.path + "?" + urlencode({**request.args.to_dict(), "lang": lang})
+
+
+def _landing(onward: str) -> str:
+    return onward if _LOCAL.fullmatch(onward) else url_for("merchants.home")
+
+
+def _keys_page(
+    *, fresh_key: str | None = None, faults: dict[str, str] | None = None, status: int = 200
+) -> Response:
+    rows = [row for row in keys.list_keys(me().merchant_id) if row.livemode == livemode()]
+    page = render_template(
+        "dashboard/keys.html", keys=rows, fresh_key=fresh_key, faults=faults or {}, form=request.form
+    )
+    return make_response(page, status)
+
+
+def _settings_page(*, faults: dict[str, str] | None = None, status: int = 200) -> Response:
+    page = render_template(
+        "dashboard/settings.html",
+        accounts=accounts.list_accounts(me().merchant_id, livemode=livemode()),
+        labels={code: adapter.info.label for code, adapter in REGISTRY.items()},
+        has_password=profile.has_password(me()),
+        faults=faults or {},
+        form=request.form,
+    )
+    return make_response(page, status)
+
+
+def _change_password() -> BaseResponse:
+    try:
+        token = profile.change_password(
+            me(),
+            request.form.get("current", ""),
+            request.form.get("password", ""),
+            address=request.remote_addr or "",
+        )
+    except TooManyRequests as refusal:
+        text = _l("Too many wrong passwords. Wait %(seconds)s seconds.", seconds=refusal.retry_after_s)
+        return _settings_page(faults={"current": str(text)}, status=429)
+    return remember(
+        make_response(redirect(url_for("merchants.show_settings", notice="password"), 303)), token
+    )
+
+
+open_room(bp)
