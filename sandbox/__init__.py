@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from flask import Flask, Response, request
+from jinja2 import StrictUndefined
 
 from sandbox import cashier, control, panel, receiver, words
 from sandbox.alipay import Alipay
@@ -19,6 +20,7 @@ from sandbox.box import Box, Network
 from sandbox.desk import Answer, Fault
 from sandbox.notifier import Notifier
 from sandbox.store import Store
+from sandbox.yuan import yuan_of
 
 NETWORKS: tuple[Callable[[Box], Network], ...] = (Alipay,)
 
@@ -63,6 +65,8 @@ def create_sandbox(
 
 def _wire(app: Flask, notifier: Notifier, notify: bool) -> None:
     app.extensions["sandbox_notifier"] = notifier
+    app.jinja_env.undefined = StrictUndefined
+    app.add_template_filter(yuan_of, "yuan")
     words.install(app)
 
     @app.get("/healthz")

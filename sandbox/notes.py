@@ -82,6 +82,11 @@ def lease(db: sqlite3.Connection, note: Note, now: float) -> bool:
     return cursor.rowcount == 1
 
 
+def release_all(db: sqlite3.Connection) -> None:
+    """Forget the leases of a process that is gone: there is one notifier, and it starts now.  A step."""
+    db.execute("UPDATE notes SET leased_until_ts = 0 WHERE state = 'pending' AND leased_until_ts > 0")
+
+
 def record(db: sqlite3.Connection, note: Note, how: str, status: int | None, answer: str) -> None:
     """Keep what was sent and what came back.  A step."""
     db.execute(

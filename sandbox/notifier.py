@@ -36,6 +36,8 @@ class Notifier:
         with self._start_lock:
             if self._pid != os.getpid():
                 self._pid = os.getpid()
+                with self._box.store.write() as db:
+                    notes.release_all(db)
                 self._thread = threading.Thread(target=self._run, name="sandbox-notifier", daemon=True)
                 self._thread.start()
 
@@ -54,6 +56,8 @@ class Notifier:
                     for note in self._claim():
                         pool.submit(self._send, note)
                 except Exception:  # The one loop that must outlive whatever a row holds.
+                    if not threading.main_thread().is_alive():
+                        return  # The interpreter is leaving, and the pool takes no more work.
                     log.exception("the notifier stumbled")
                     self._stop.wait(1.0)
                 self._wake.wait(_IDLE_S)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -85,6 +86,14 @@ def test_two_apps_with_one_number_must_be_told_apart(far: Any, merchant: Any, sa
     assert far.post(f"/control/trades/T1/pay?app_id={other.app_id}").status == 200
     assert merchant.client.api_alipay_trade_query("T1")["sub_code"] == "ACQ.TRADE_NOT_EXIST"
     assert other.client.api_alipay_trade_query("T1")["trade_status"] == "TRADE_SUCCESS"
+
+
+def test_ten_hands_at_once_pay_once(far: Any, merchant: Any, shop: Any) -> None:
+    merchant.client.api_alipay_trade_precreate("s", "T1", "1.00", notify_url=shop.url)
+    with ThreadPoolExecutor(10) as hands:
+        answers = list(hands.map(lambda _: far.act("T1", "pay").status, range(10)))
+    assert sorted(answers) == [200] + [409] * 9
+    assert len(far.trade("T1")["notifications"]) == 1
 
 
 def test_an_unscanned_code_dies_when_it_is_closed_by_hand(far: Any, merchant: Any) -> None:

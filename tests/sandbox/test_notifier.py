@@ -138,6 +138,41 @@ def test_a_restart_keeps_apps_keys_trades_levers_and_undelivered_news(
     assert own_far.act("T2", "pay").json["outcome"] == "declined"
 
 
+def test_what_a_killed_process_was_sending_is_sent_after_the_restart(
+    own_far: Any, app_key: Any, shop: Any, sandbox_tools: Any
+) -> None:
+    merchant = sandbox_tools.register(own_far, app_key)
+    own_far.pull("delay", value="0.5")
+    pay(own_far, merchant, shop)
+    with own_far.box.store.write() as db:
+        db.execute("UPDATE notes SET leased_until_ts = due_ts + 3600")
+    own_far.restart()
+    assert merchant.genuine(shop.wait(1)[0])
+
+
+def test_a_trade_that_nobody_asks_about_closes_on_time_and_says_so(
+    far: Any, merchant: Any, shop: Any
+) -> None:
+    merchant.client.api_alipay_trade_precreate("s", "T1", "10.00", notify_url=shop.url)
+    far.act("T1", "open")
+    with far.box.store.write() as db:
+        db.execute("UPDATE trades SET expires_ts = opened_ts + 0.1")
+    (heard,) = shop.wait(1)
+    assert heard["trade_status"] == "TRADE_CLOSED"
+    assert merchant.genuine(heard)
+
+
+def test_a_notes_id_is_never_used_twice(far: Any, merchant: Any, shop: Any) -> None:
+    """A send may outlive a reset; its answer must not be booked on the next trade's note."""
+    ids = []
+    for _ in range(2):
+        pay(far, merchant, shop)
+        with far.box.store.read() as db:
+            ids.append(db.execute("SELECT max(id) FROM notes").fetchone()[0])
+        far.post("/control/reset")
+    assert ids[1] > ids[0]
+
+
 def test_private_keys_are_for_the_owner_only(own_far: Any, app_key: Any, sandbox_tools: Any) -> None:
     sandbox_tools.register(own_far, app_key, mode="cert")
     folder = own_far.box.data_dir / "alipay"
