@@ -161,15 +161,16 @@ def running(settings: Settings, far_side: AlipayFarSide | None = None) -> Iterat
         db.dispose()
 
 
-def add_shop(email: str = "owner@cafe.example", name: str = "晨光咖啡馆") -> Shop:
+def add_shop(
+    email: str = "owner@cafe.example", name: str = "晨光咖啡馆", password: str | None = "correct horse battery"
+) -> Shop:
     """A merchant with an owner, a test key and an Alipay account whose far side is the forge."""
-    password = "correct horse battery"
     merchant_id, user_id = people.add_merchant(name, email=email, password=password)
     _, key = keys.create_key(merchant_id, livemode=False, name="tests")
     account_id = accounts.add_account(
         merchant_id, "alipay", livemode=False, name="支付宝", settings=alipay_forge.KEY_MODE
     )
-    return Shop(merchant_id, user_id, email, password, key, account_id)
+    return Shop(merchant_id, user_id, email, password or "", key, account_id)
 
 
 def _migrate(url: str, folder: Path) -> None:

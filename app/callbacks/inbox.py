@@ -8,8 +8,9 @@ import sqlalchemy as sa
 from sqlalchemy import Connection
 
 from app.callbacks.models import Callback
+from app.charges import incidents
 from app.charges.refunds import settle_refund
-from app.charges.settle import raise_incident, settle
+from app.charges.settle import settle
 from app.db import insert_or_skip, retried, table_of, transaction
 from app.errors import UnknownPayment
 from app.ids import new_id
@@ -37,13 +38,13 @@ def receive(account: OpenAccount, inbound: Inbound) -> None:
     except UnknownPayment:
         with transaction() as tx:
             _keep(tx, account, inbound, result)
-            raise_incident(
+            incidents.raise_incident(
                 tx,
                 account.merchant_id,
                 kind="unknown_refund" if isinstance(result, RefundResult) else "unknown_payment",
                 subject_id=f"{account.id}:{_number(result)}",
                 charge_id=None,
-                detail=f"{account.provider.info.code} reports {result.outcome} of {result.amount} for {_number(result)}",
+                detail=f"{account.provider.info.code}: {_number(result)} {result.outcome}, {result.amount}",
             )
         raise
 

@@ -14,6 +14,7 @@ import structlog
 from sqlalchemy import Connection
 
 from app import clock, queue
+from app.charges import incidents
 from app.charges.models import Attempt, Charge, Refund
 from app.charges.present import refund_fact
 from app.charges.states import RefundState, move
@@ -128,7 +129,14 @@ def settle_refund(tx: Connection, account_id: str, result: RefundResult) -> bool
         return False
     if to == RefundState.FAILED:
         _release(tx, moved)
-        log.critical("refund failed", refund_id=moved.id, charge_id=moved.charge_id, code=moved.failure_code)
+        incidents.raise_incident(
+            tx,
+            moved.merchant_id,
+            kind="refund_failed",
+            subject_id=moved.id,
+            charge_id=moved.charge_id,
+            detail=f"the provider refused to give {Money(moved.amount_minor, moved.currency)} back: {moved.failure_code}",
+        )
     queue.drop(tx, moved.merchant_id, (Kind.REFUND, moved.id))
     emit(tx, refund_fact(event_type, moved, livemode=refund.livemode))
     log.info("refund settled", refund_id=moved.id, state=to, amount_minor=moved.amount_minor)

@@ -15,13 +15,12 @@ import structlog
 from sqlalchemy import Connection
 
 from app import clock, queue
-from app.charges import refunds
-from app.charges.models import Attempt, Charge, Incident
+from app.charges import incidents, refunds
+from app.charges.models import Attempt, Charge
 from app.charges.present import charge_fact
 from app.charges.states import AttemptState, ChargeState, move
-from app.db import insert_or_skip, moment, table_of
+from app.db import moment, table_of
 from app.errors import UnknownPayment
-from app.ids import new_id
 from app.money import Money
 from app.providers.base import Outcome, PaymentResult
 from app.queue import Kind
@@ -30,7 +29,7 @@ from app.webhooks.outbox import emit
 
 log = structlog.get_logger(__name__)
 
-_attempts, _charges, _incidents = table_of(Attempt), table_of(Charge), table_of(Incident)
+_attempts, _charges = table_of(Attempt), table_of(Charge)
 # Locked, so that what follows is decided on a state that stands still (SQLite has one writer anyway).
 _FIND = (
     sa.select(*_attempts.c)
@@ -137,7 +136,7 @@ def _send_back(tx: Connection, attempt: sa.Row[Any]) -> Verdict:
 def _hold(tx: Connection, attempt: sa.Row[Any], result: PaymentResult) -> Verdict:
     """Wrong amount or currency: it never pays; a person is told, once."""
     asked = Money(attempt.amount_minor, attempt.currency)
-    raise_incident(
+    incidents.raise_incident(
         tx,
         attempt.merchant_id,
         kind="amount_mismatched",
@@ -153,7 +152,7 @@ def _hold(tx: Connection, attempt: sa.Row[Any], result: PaymentResult) -> Verdic
 def _check_same_money(tx: Connection, attempt: sa.Row[Any], result: PaymentResult) -> Verdict:
     """News of money already in the books changes nothing, unless it contradicts them."""
     if result.amount is None or attempt.received_minor != result.amount.minor:
-        raise_incident(
+        incidents.raise_incident(
             tx,
             attempt.merchant_id,
             kind="amount_contradicted",
@@ -179,26 +178,6 @@ def _give_up(tx: Connection, attempt: sa.Row[Any], result: PaymentResult) -> Ver
         return Verdict.NO_NEWS
     queue.drop(tx, attempt.merchant_id, (Kind.QUERY, attempt.id))
     return Verdict.NOT_PAID
-
-
-def raise_incident(
-    tx: Connection, merchant_id: str, *, kind: str, subject_id: str, charge_id: str | None, detail: str
-) -> None:
-    """Tell a person, once per kind and subject.  A step."""
-    raised = tx.execute(
-        insert_or_skip(tx, _incidents).returning(_incidents.c.id),
-        {
-            "merchant_id": merchant_id,
-            "id": new_id("inc"),
-            "kind": kind,
-            "subject_id": subject_id,
-            "charge_id": charge_id,
-            "detail": detail[:300],
-            "created_at": clock.now(),
-        },
-    ).first()
-    if raised is not None:
-        log.critical("incident", kind=kind, subject_id=subject_id, charge_id=charge_id, detail=detail)
 
 
 def _next(tx: Connection, merchant_id: str, charge_id: str) -> sa.Row[Any]:

@@ -22,10 +22,12 @@ from app.queue import Claim
 
 log = structlog.get_logger(__name__)
 
-# Fast while the shopper stands there, slow for the forgetful; the last gap repeats until the charge ends.
+# Fast while the shopper stands there, slow for the forgetful; the last gap repeats until the deadline.
 QUERY_SCHEDULE = [timedelta(seconds=s) for s in (5, 5, 10, 20, 30, 60, 120, 300, 600)]
-# After the deadline an attempt that was never closed is asked about this long: late money is money.
+# After the deadline an attempt that was never closed is asked about this long, because late money is
+# money: each time after as long again as has passed since, which makes about a dozen times.
 WATCH_AFTER_END = timedelta(days=1)
+FIRST_LATE_QUERY = timedelta(minutes=1)
 RETRY_EXPIRY = timedelta(seconds=30)
 
 
@@ -50,10 +52,10 @@ def query_attempt(claim: Claim) -> None:
             if given_up and result.outcome == Outcome.PENDING:
                 with transaction() as tx:
                     settle(tx, attempt.account_id, replace(result, outcome=Outcome.CLOSED))
-    gap = QUERY_SCHEDULE[min(claim.tries, len(QUERY_SCHEDULE)) - 1]
     with transaction() as tx:
         if attempt.state == AttemptState.STARTED:
-            queue.put_back(tx, claim, clock.now() + gap)  # no effect if settling removed the job
+            # No effect if settling removed the job.
+            queue.put_back(tx, claim, clock.now() + _gap(claim.tries, clock.now() - charge.expires_at))
         else:
             queue.finish(tx, claim)
 
@@ -81,3 +83,9 @@ def expire_charge(claim: Claim) -> None:
     with transaction() as tx:
         lifecycle.close_charge(tx, claim.merchant_id, claim.subject_id, ChargeState.EXPIRED)
         queue.finish(tx, claim)
+
+
+def _gap(tries: int, since_deadline: timedelta) -> timedelta:
+    if since_deadline > timedelta():
+        return max(since_deadline, FIRST_LATE_QUERY)
+    return QUERY_SCHEDULE[min(tries, len(QUERY_SCHEDULE)) - 1]
