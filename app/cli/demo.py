@@ -82,12 +82,13 @@ def seed(app: Flask, places: Places) -> Demo:
     before = load(runtime.settings())
     merchant_id, user_id = _merchant()
     _open_account(merchant_id, places.near_sandbox_url)
+    secret = _webhook_secret(merchant_id, places.near_sandbox_url)  # before the charge, which is news
     charge = _charge(merchant_id, before)
     demo = Demo(
         base_url=places.base_url,
         sandbox_url=places.sandbox_url,
         api_key=_api_key(merchant_id, before),
-        webhook_secret=_webhook_secret(merchant_id, places.near_sandbox_url),
+        webhook_secret=secret,
         sign_in_url=sign_in_url(app, merchant_id, user_id),
         charge_url=link_of(charge),
         charge_id=charge.id,

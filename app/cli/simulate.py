@@ -20,6 +20,7 @@ import click
 from flask.cli import AppGroup, with_appcontext
 
 from app import runtime
+from app.addresses import split_url
 from app.cli import demo, output
 from app.cli.pages import Form, Page, read_page
 from app.errors import InvalidRequest, ProviderUnreachable
@@ -140,7 +141,12 @@ def pay_command(
         if not as_json:
             output.say(f"{len(steps)}. {step}")
 
-    shopper = Shopper(url or _demo_link(), USER_AGENTS[place], tell)
+    url = url or _demo_link()
+    try:
+        split_url(url)
+    except InvalidRequest as error:
+        raise click.UsageError(f"URL {error.detail}") from None
+    shopper = Shopper(url, USER_AGENTS[place], tell)
     try:
         status = _shop(shopper, provider, "decline" if decline else "approve", wait_s)
         code = Exit.PAID if status == "paid" else Exit.NOT_PAID
