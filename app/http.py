@@ -9,11 +9,14 @@ from __future__ import annotations
 
 import os
 import re
+import select
 import socket
 import threading
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from ipaddress import ip_address
+from itertools import chain
 
 import certifi
 import pycurl
@@ -100,13 +103,17 @@ class Client:
 
 @dataclass(frozen=True, slots=True)
 class Post:
-    """A webhook on its way.  ``key`` is the caller's name for it, and comes back with the result."""
+    """A webhook on its way.  ``key`` is the caller's name for it, and comes back with the result.
+
+    One that goes ``aside`` shares no queue for name lookups with those that do not.
+    """
 
     key: str
     url: str
     headers: Mapping[str, str]
     body: bytes
     timeout_s: float = POST_TIMEOUT_S
+    aside: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,9 +136,11 @@ class Sender:
 
     def __init__(self, guard: Guard, *, slots: int = SLOTS) -> None:
         self._guard = guard
-        self._multi = pycurl.CurlMulti()
+        # Each has 20 threads for name lookups, and pycurl cannot set another number.  Ten names whose
+        # servers are silent keep them all busy for ten seconds: so strangers have threads of their own.
+        self._multis = {False: pycurl.CurlMulti(), True: pycurl.CurlMulti()}
         self._idle = [_Exchange(guard) for _ in range(slots)]
-        self._busy: dict[pycurl.Curl, tuple[_Exchange, str]] = {}
+        self._busy: dict[pycurl.Curl, tuple[_Exchange, Post]] = {}
         self._refused: list[Sent] = []
 
     @property
@@ -150,8 +159,8 @@ class Sender:
             return
         exchange = self._idle.pop()
         exchange.load("POST", post.url, lines, post.body, post.timeout_s, POST_ANSWER_MAX_BYTES)
-        self._busy[exchange.curl] = exchange, post.key
-        self._multi.add_handle(exchange.curl)
+        self._busy[exchange.curl] = exchange, post
+        self._multis[post.aside].add_handle(exchange.curl)
 
     def finished(self, wait_s: float = 0.0) -> list[Sent]:
         """Move every post along; those that have ended.
@@ -161,32 +170,44 @@ class Sender:
         """
         sent, self._refused = self._refused + self._turn(), []
         if not sent and self._busy and wait_s > 0:
-            self._multi.select(wait_s)
+            self._wait(wait_s)
             sent = self._turn()
         return sent
 
     def close(self) -> None:
-        """Drop what is in flight, and every connection."""
+        """Drop what is in flight, and every connection.  Waits for name lookups to end by themselves."""
         for curl in list(self._busy):
             self._release(curl)
-        self._multi.close()
+        for multi in self._multis.values():
+            multi.close()
 
     def _turn(self) -> list[Sent]:
-        self._multi.perform()
         sent: list[Sent] = []
-        while True:
-            left, whole, failed = self._multi.info_read()
-            sent += [self._result(curl, None) for curl in whole]
-            sent += [self._result(curl, code) for curl, code, _ in failed]
-            if not left:
-                return sent
+        for multi in self._multis.values():
+            multi.perform()
+            left = 1
+            while left:
+                left, whole, failed = multi.info_read()
+                sent += [self._result(curl, None) for curl in whole]
+                sent += [self._result(curl, code) for curl, code, _ in failed]
+        return sent
+
+    def _wait(self, wait_s: float) -> None:
+        reading, writing, failing = (
+            list(chain(*lists))
+            for lists in zip(*(multi.fdset() for multi in self._multis.values()), strict=True)
+        )
+        if reading or writing or failing:
+            select.select(reading, writing, failing, wait_s)
+        else:
+            time.sleep(min(wait_s, 0.01))  # nothing to watch yet; do not spin
 
     def _result(self, curl: pycurl.Curl, code: int | None) -> Sent:
-        exchange, key = self._release(curl)
+        exchange, post = self._release(curl)
         # An answer that was too long for us to read on is still an answer.
         error = None if code is None or exchange.is_cut else exchange.reason(code)
         return Sent(
-            key,
+            post.key,
             exchange.status(),
             error,
             round(curl.getinfo(pycurl.TOTAL_TIME) * 1000),
@@ -194,11 +215,11 @@ class Sender:
             exchange.headers.get("retry-after"),
         )
 
-    def _release(self, curl: pycurl.Curl) -> tuple[_Exchange, str]:
-        exchange, key = self._busy.pop(curl)
-        self._multi.remove_handle(curl)
+    def _release(self, curl: pycurl.Curl) -> tuple[_Exchange, Post]:
+        exchange, post = self._busy.pop(curl)
+        self._multis[post.aside].remove_handle(curl)
         self._idle.append(exchange)
-        return exchange, key
+        return exchange, post
 
 
 _Target = tuple[int, int, int, tuple[str, int]]  # family, type, protocol, (address, port)

@@ -67,7 +67,8 @@ class Courier:
         self._turned_away += [(parcel.claim, 0.0) for parcel in self._lanes.clear_all()]
         while self._away:
             self._collect(POLL_S)
-        self._record()
+        if self._results or self._turned_away:
+            self._record()
 
     def _claim(self) -> int:
         now_s = time.monotonic()
@@ -90,7 +91,8 @@ class Courier:
             self._end(Sent(key, None, str(error), 0))
             return
         headers = headers_for([secret], parcel.event_id, int(now.timestamp()), parcel.body)
-        self._sender.start(Post(key, parcel.url, headers, parcel.body))
+        is_stranger = not self._lanes.is_proven(parcel.endpoint_id)
+        self._sender.start(Post(key, parcel.url, headers, parcel.body, aside=is_stranger))
 
     def _collect(self, wait_s: float) -> int:
         sent = self._sender.finished(wait_s)
@@ -119,9 +121,13 @@ class Courier:
             self._record()
 
     def _record(self) -> None:
-        if self._results or self._turned_away:
-            record(self._results, self._turned_away)
+        lost = record(self._results, self._turned_away)
         results, self._results, self._turned_away = self._results, [], []
+        # A claim that was lost says that its endpoint may be gone: those that wait for it find out by
+        # being claimed afresh.  If their jobs were dropped, putting them back does nothing.
+        for result in lost:
+            waiting = self._lanes.clear(result.parcel.endpoint_id)
+            self._turned_away += [(parcel.claim, 0.0) for parcel in waiting]
         for merchant_id, endpoint_id in disable_hopeless(results):
             self._lanes.clear(endpoint_id)
             log.warning(

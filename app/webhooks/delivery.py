@@ -163,14 +163,14 @@ def claim_parcels(limit: int) -> tuple[list[Parcel], int]:
 
 
 @retried
-def record(results: Sequence[Result], put_back: Sequence[tuple[Claim, float]] = ()) -> None:
+def record(results: Sequence[Result], put_back: Sequence[tuple[Claim, float]] = ()) -> list[Result]:
     """Write down how tries ended, and make jobs of ``put_back`` due again after so many seconds.
 
-    Every try is kept as evidence; but one whose lease was lost meanwhile moves nothing, because
-    another worker has that delivery now.
+    Every try is kept as evidence; but one whose claim was lost moves nothing: another worker has that
+    delivery now, or its endpoint was deleted or disabled.  The lost ones are returned.
     """
     with transaction() as tx:
-        now = moment(tx)
+        now, ours = moment(tx), set[Claim]()
         if results:
             tx.execute(_INSERT_ATTEMPTS, [_attempt_row(result) for result in results])
             ours = queue.held(tx, [result.parcel.claim for result in results])
@@ -179,6 +179,7 @@ def record(results: Sequence[Result], put_back: Sequence[tuple[Claim, float]] = 
             queue.put_back_many(
                 tx, [(claim, now + timedelta(seconds=after_s)) for claim, after_s in put_back]
             )
+    return [result for result in results if result.parcel.claim not in ours]
 
 
 def disable_hopeless(results: Sequence[Result]) -> list[tuple[str, str]]:

@@ -21,12 +21,13 @@ HOLD_S = 10.0  # and 15 more for the exchange: well within the lease of 60
 TURN_AWAY_MIN_S = 2.0
 TURN_AWAY_MAX_S = 600.0
 _PACE_IF_AILING_S = 5.0  # what an endpoint in trouble is taken to need, until it shows otherwise
-_LANES_MAX = 10_000
+_PACES_MAX = 10_000
 
 
 @dataclass(slots=True)
 class _Lane(Generic[T]):
     pace_s: float
+    is_known: bool  # whether the pace was seen, not guessed
     waiting: deque[tuple[float, T]] = field(default_factory=deque)
     in_flight: int = 0
     turned_away: int = 0
@@ -39,25 +40,24 @@ class _Lane(Generic[T]):
     def cap(self) -> int:
         return SLOW_CAP if self.is_slow else CAP
 
-    @property
-    def is_idle(self) -> bool:
-        return not self.waiting and not self.in_flight
-
 
 class Lanes(Generic[T]):
     """Items waiting for their turn, by lane.  ``slow_slots`` is the share of all slow lanes together."""
 
     def __init__(self, *, slow_slots: int) -> None:
         self._slow_slots = slow_slots
-        self._lanes: dict[str, _Lane[T]] = {}
+        self._lanes: dict[str, _Lane[T]] = {}  # those with somebody waiting or away
+        self._paces: dict[str, float] = {}  # of the idle ones, oldest first
         self.waiting = 0
 
     def join(self, name: str, item: T, now_s: float, *, is_ailing: bool = False) -> None:
         """Queue up.  ``is_ailing`` says that the endpoint was failing when we last heard of it."""
         lane = self._lanes.get(name)
         if lane is None:
-            self._forget_some()
-            lane = self._lanes[name] = _Lane(_PACE_IF_AILING_S if is_ailing else 0.0)
+            pace_s = self._paces.pop(name, None)
+            guess_s = _PACE_IF_AILING_S if is_ailing else 0.0
+            lane = _Lane(guess_s if pace_s is None else pace_s, is_known=pace_s is not None)
+            self._lanes[name] = lane
         lane.waiting.append((now_s, item))
         self.waiting += 1
 
@@ -82,16 +82,20 @@ class Lanes(Generic[T]):
         """One that was taken has ended."""
         lane = self._lanes[name]
         lane.in_flight -= 1
-        lane.pace_s = took_s
+        lane.pace_s, lane.is_known = took_s, True
         if not lane.is_slow:
             lane.turned_away = 0
-            if lane.is_idle:
-                del self._lanes[name]
+        self._retire_if_idle(name)
 
     def is_late(self, name: str, age_s: float) -> None:
         """One that was taken has been away this long."""
         lane = self._lanes[name]
         lane.pace_s = max(lane.pace_s, age_s)
+
+    def is_proven(self, name: str) -> bool:
+        """Whether this lane's last answer was quick; of a new one nobody knows."""
+        lane = self._lanes[name]
+        return lane.is_known and not lane.is_slow
 
     def turn_away(self, now_s: float) -> list[tuple[T, float]]:
         """Those that had better not wait here, each with the seconds after which to try again."""
@@ -107,16 +111,22 @@ class Lanes(Generic[T]):
             if now_s - lane.waiting[0][0] > HOLD_S:
                 keep = 0
             away += self._shorten(lane, keep)
+        for name in list(self._lanes):
+            self._retire_if_idle(name)
         return away
 
     def clear(self, name: str) -> list[T]:
         """Send everybody in a lane home; those that were waiting."""
         lane = self._lanes.get(name)
-        return [] if lane is None else [item for item, _ in self._shorten(lane, 0)]
+        if lane is None:
+            return []
+        items = [item for item, _ in self._shorten(lane, 0)]
+        self._retire_if_idle(name)
+        return items
 
     def clear_all(self) -> list[T]:
         """The same for every lane."""
-        return [item for name in self._lanes for item in self.clear(name)]
+        return [item for name in list(self._lanes) for item in self.clear(name)]
 
     def _shorten(self, lane: _Lane[T], keep: int) -> list[tuple[T, float]]:
         excess = len(lane.waiting) - keep
@@ -128,7 +138,12 @@ class Lanes(Generic[T]):
         delay_s = min(max(lane.turned_away * lane.pace_s / lane.cap, TURN_AWAY_MIN_S), TURN_AWAY_MAX_S)
         return [(lane.waiting.pop()[1], delay_s * random.uniform(0.5, 1.5)) for _ in range(excess)]
 
-    def _forget_some(self) -> None:
-        # Idle lanes are kept only to remember that they are slow; that is not worth unbounded memory.
-        if len(self._lanes) >= _LANES_MAX:
-            self._lanes = {name: lane for name, lane in self._lanes.items() if not lane.is_idle}
+    def _retire_if_idle(self, name: str) -> None:
+        lane = self._lanes[name]
+        if lane.waiting or lane.in_flight:
+            return
+        del self._lanes[name]
+        if lane.is_known:
+            self._paces[name] = lane.pace_s
+        if len(self._paces) > _PACES_MAX:
+            del self._paces[next(iter(self._paces))]
