@@ -13,10 +13,10 @@ import secrets
 from enum import StrEnum
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
-from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic import Field, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from app.errors import SettingsError
@@ -40,25 +40,28 @@ class Settings(BaseSettings):
     Build it with ``load_settings()``, which turns faults into one readable SettingsError.
     """
 
-    model_config = SettingsConfigDict(env_prefix="MAFU_", extra="ignore", frozen=True, populate_by_name=True)
+    # Defaults are checked too: in live mode some of them are faults.
+    model_config = SettingsConfigDict(
+        env_prefix="MAFU_", extra="ignore", frozen=True, populate_by_name=True, validate_default=True
+    )
 
     mode: Mode = Mode.DEMO
     data: Path = Path("instance")
-    database_url: str = Field("", validation_alias="DATABASE_URL")
+    database_url: str = Field("", validation_alias="DATABASE_URL", repr=False)  # may hold a password
     host: str = Field("127.0.0.1", validation_alias="HOST")
     port: int = Field(8000, validation_alias="PORT", ge=1, le=65535)
     sandbox_port: int = Field(8001, validation_alias="SANDBOX_PORT", ge=1, le=65535)
     base_url: str = ""  # where shoppers and providers reach us; printed on paper, so choose it well
     # Oldest to newest: the newest signs, all verify.  Comma-separated.
-    secret_keys: CommaList = ()  # payment links, sessions, forms
-    encryption_keys: CommaList = ()  # credentials at rest
+    secret_keys: CommaList = Field((), repr=False)  # payment links, sessions, forms
+    encryption_keys: CommaList = Field((), repr=False)  # credentials at rest
     webhook_allow: CommaList = ()  # networks that webhooks may reach besides public addresses
     webhook_ports: CommaList = ("443", "8443")
     proxy_count: int = Field(0, ge=0, le=5)  # trusted reverse proxies in front of us
     qr_host_upper: bool = True  # capitals pack tighter; a few scanners want lower case
     web_workers: int = Field(2, ge=1, le=64)
     web_threads: int = Field(8, ge=1, le=64)
-    log_level: str = "INFO"
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"] = "INFO"
 
     @field_validator("secret_keys", "encryption_keys", "webhook_allow", "webhook_ports", mode="before")
     @classmethod
@@ -69,21 +72,36 @@ class Settings(BaseSettings):
             else value
         )
 
+    @field_validator("database_url")
+    @classmethod
+    def _is_a_database_of_ours(cls, value: str) -> str:
+        if value and not value.startswith(("sqlite:///", "postgresql://", "postgresql+psycopg://")):
+            raise ValueError("must begin with sqlite:/// or postgresql://")
+        return value
+
     @field_validator("base_url")
     @classmethod
-    def _is_origin(cls, value: str) -> str:
-        parts = urlsplit(value)
-        if value and (
-            parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment
-        ):
+    def _is_origin(cls, value: str, info: ValidationInfo) -> str:
+        if info.data.get("mode") is Mode.LIVE and not value.startswith("https://"):
+            raise ValueError("must be the public https address")
+        if value and not _is_web_address(value):
             raise ValueError("must look like https://pay.example.com")
         return value.rstrip("/")
+
+    @field_validator("secret_keys", "encryption_keys")
+    @classmethod
+    def _are_strong(cls, value: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
+        if info.data.get("mode") is Mode.LIVE and not value:
+            raise ValueError("is empty")
+        if any(_is_weak(key) for key in value):
+            raise ValueError(f"holds a key of less than {SECRET_CHARS_MIN} characters, or a well-known one")
+        return value
 
     @field_validator("webhook_allow")
     @classmethod
     def _are_networks(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         for network in value:
-            ip_network(network)
+            ip_network(network)  # its ValueError names the network
         return value
 
     @field_validator("webhook_ports")
@@ -93,24 +111,9 @@ class Settings(BaseSettings):
             raise ValueError("must be port numbers, comma-separated")
         return value
 
-    @model_validator(mode="after")
-    def _is_fit_for_money(self) -> Settings:
-        faults = []
-        for name, keys in (
-            ("MAFU_SECRET_KEYS", self.secret_keys),
-            ("MAFU_ENCRYPTION_KEYS", self.encryption_keys),
-        ):
-            if self.mode is Mode.LIVE and not keys:
-                faults.append(f"{name} is empty")
-            faults += [f"{name} holds a key that is short or well known" for key in keys if _is_weak(key)]
-        if self.mode is Mode.LIVE and not self.base_url.startswith("https://"):
-            faults.append("MAFU_BASE_URL must be the public https address")
-        if faults:
-            raise ValueError("; ".join(faults))
-        return self
-
     @property
     def is_demo(self) -> bool:
+        """Whether nothing here moves real money."""
         return self.mode is Mode.DEMO
 
     @property
@@ -126,6 +129,7 @@ class Settings(BaseSettings):
 
     @property
     def sqlalchemy_url(self) -> str:
+        """The database's address: the configured one, else a file in the data directory."""
         return self.database_url or f"sqlite:///{(self.data / 'mafu.sqlite3').resolve()}"
 
 
@@ -134,13 +138,29 @@ def load_settings(**overrides: object) -> Settings:
     try:
         settings = Settings(**overrides)  # type: ignore[arg-type]
     except ValidationError as error:
-        lines = [
-            f"  {'.'.join(map(str, fault['loc'])) or 'settings'}: {fault['msg']}" for fault in error.errors()
+        faults = [
+            f"  {_name_of(fault['loc'])}: {fault['msg'].removeprefix('Value error, ')}"
+            for fault in error.errors(include_input=False)
         ]
-        raise SettingsError("\n".join(["the settings cannot be used:", *lines])) from None
+        raise SettingsError("\n".join(["the settings cannot be used:", *faults])) from None
     if settings.is_demo:
         settings = settings.model_copy(update=_demo_secrets(settings))
     return settings
+
+
+def _name_of(place: tuple[int | str, ...]) -> str:
+    """What the operator calls a setting: ``("base_url",) -> "MAFU_BASE_URL"``."""
+    field = str(place[0]) if place else "settings"
+    return f"MAFU_{field.upper()}" if field in Settings.model_fields else field
+
+
+def _is_web_address(text: str) -> bool:
+    try:
+        parts = urlsplit(text)
+        plain = parts.username is None and not parts.query and not parts.fragment
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and plain and parts.port != 0
+    except ValueError:  # a port that is no number, brackets that hold no address
+        return False
 
 
 def _is_weak(key: str) -> bool:
@@ -153,7 +173,7 @@ def _demo_secrets(settings: Settings) -> dict[str, tuple[str, ...]]:
     if not missing:
         return {}
     path = settings.data / "secrets.json"
-    settings.data.mkdir(parents=True, exist_ok=True)
+    settings.data.mkdir(mode=0o700, parents=True, exist_ok=True)
     if not path.exists():
         fresh = {name: [secrets.token_urlsafe(32)] for name in ("secret_keys", "encryption_keys")}
         draft = path.with_suffix(f".{os.getpid()}.tmp")
@@ -167,5 +187,11 @@ def _demo_secrets(settings: Settings) -> dict[str, tuple[str, ...]]:
             draft.unlink()
     if path.stat().st_mode & 0o077:
         raise SettingsError(f"{path} can be read by others: chmod 600 it")
-    stored = json.loads(path.read_text())
-    return {name: tuple(stored[name]) for name in missing}
+    try:
+        stored = json.loads(path.read_text())
+        found = {name: tuple(stored[name]) for name in missing}
+    except (ValueError, KeyError, TypeError):
+        raise SettingsError(f"{path} does not hold the secrets that were generated into it") from None
+    if not all(found.values()) or any(_is_weak(key) for keys in found.values() for key in keys):
+        raise SettingsError(f"{path} holds an empty list or a weak key")
+    return found

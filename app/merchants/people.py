@@ -18,7 +18,7 @@ from argon2.exceptions import InvalidHashError, VerifyMismatchError
 from sqlalchemy import Connection
 
 from app import clock
-from app.db import reading, table_of, transaction
+from app.db import insert_or_skip, reading, table_of, transaction
 from app.errors import Conflict, InvalidRequest, NotAuthenticated, TooManyRequests
 from app.ids import new_id
 from app.merchants.models import Merchant, Session, SignInFailure, SignInLink, User
@@ -33,7 +33,9 @@ WAIT_S_MAX = 900
 # OWASP's profile for argon2id: 19 MiB, 2 passes, 50 ms; the library's defaults cost eight times that.
 _hasher = PasswordHasher(time_cost=2, memory_cost=19456, parallelism=1)
 _DUMMY_HASH = _hasher.hash(secrets.token_urlsafe(16))  # so that an unknown e-mail takes as long
-_EMAIL = re.compile(r"[^@\s]{1,64}@[^@\s]{1,189}")
+_EMAIL = re.compile(
+    r"[^@\s\x00-\x1f\x7f-\x9f\ud800-\udfff]{1,64}@[^@\s\x00-\x1f\x7f-\x9f\ud800-\udfff]{1,189}"
+)
 
 _merchants, _users, _sessions = table_of(Merchant), table_of(User), table_of(Session)
 _links, _failures = table_of(SignInLink), table_of(SignInFailure)
@@ -57,8 +59,10 @@ def add_merchant(
 ) -> tuple[str, str]:
     """A new merchant with its owner: both ids.  Raises InvalidRequest, Conflict (e-mail taken)."""
     name, email = name.strip(), email.strip().lower()
-    if not 1 <= len(name) <= 80:
+    if not 1 <= len(name) <= 80 or not name.isprintable():
         raise InvalidRequest("a merchant's name has 1 to 80 characters", param="name")
+    if len(owner) > 80 or not owner.isprintable():
+        raise InvalidRequest("a person's name has at most 80 characters", param="owner")
     if not _EMAIL.fullmatch(email):
         raise InvalidRequest("this is not an e-mail address", param="email")
     if language not in ("zh", "en"):
@@ -99,6 +103,8 @@ def set_password(merchant_id: str, user_id: str, password: str) -> None:
 
 def find_user(email: str) -> sa.Row | None:
     """The user with this e-mail address, if any."""
+    if not _EMAIL.fullmatch(email.strip()):
+        return None  # nor may the database see what it cannot store
     with reading() as connection:
         return connection.execute(sa.select(_users).where(_users.c.email == email.strip().lower())).first()
 
@@ -121,6 +127,14 @@ def sign_in(email: str, password: str, *, address: str) -> str:
     if user is None or user.password_hash is None:
         raise NotAuthenticated("the e-mail address or the password is wrong", code="wrong_password")
     with transaction() as tx:
+        # A password that was changed while it was being checked opens nothing any more.
+        still = (
+            _users.c.merchant_id == user.merchant_id,
+            _users.c.id == user.id,
+            _users.c.password_hash == stored,
+        )
+        if tx.execute(sa.select(_users.c.id).where(*still).with_for_update()).first() is None:
+            raise NotAuthenticated("the e-mail address or the password is wrong", code="wrong_password")
         tx.execute(sa.delete(_failures).where(_failures.c.subject == subjects[0]))
         return _open_session(tx, user.merchant_id, user.id)
 
@@ -227,15 +241,19 @@ def _note_failure(subjects: list[str]) -> None:
     with transaction() as tx:
         tx.execute(sa.delete(_failures).where(_failures.c.until < now - timedelta(days=1)))
         for subject in subjects:
+            # Inserted or not, the row is counted up where it stands: guesses at the same time all count.
+            tx.execute(insert_or_skip(tx, _failures), {"subject": subject, "count": 0, "until": now})
             mine = _failures.c.subject == subject
-            count = tx.execute(sa.select(_failures.c.count).where(mine)).scalar() or 0
-            wait_s = min(2 ** max(count + 1 - FREE_TRIES, 0), WAIT_S_MAX) if count + 1 >= FREE_TRIES else 0
-            values = {"count": count + 1, "until": now + timedelta(seconds=wait_s)}
-            if count:
-                tx.execute(sa.update(_failures).where(mine).values(values))
-            else:
-                tx.execute(sa.insert(_failures).values(subject=subject, **values))
+            counted = sa.update(_failures).where(mine).values(count=_failures.c.count + 1)
+            count = tx.execute(counted.returning(_failures.c.count)).scalar_one()
+            tx.execute(sa.update(_failures).where(mine).values(until=now + timedelta(seconds=_wait_s(count))))
+
+
+def _wait_s(count: int) -> int:
+    """How long to wait after so many wrong passwords: none before the fifth, then 1, 2, 4 … 900 s.  Pure."""
+    return 0 if count < FREE_TRIES else min(2 ** min(count - FREE_TRIES, 10), WAIT_S_MAX)
 
 
 def _digest(token: str) -> str:
-    return hashlib.sha256(token.encode()).hexdigest()
+    # What a browser sends may hold anything; it only has to be looked for.
+    return hashlib.sha256(token.encode("utf-8", "surrogatepass")).hexdigest()
