@@ -84,8 +84,10 @@ def store_endpoint(
     """
     guard_of(settings()).check_url(url)
     wanted = _checked_types(event_types)
-    if len(description) > DESCRIPTION_MAX_CHARS:
-        raise InvalidRequest(f"must be at most {DESCRIPTION_MAX_CHARS} characters", param="description")
+    if len(description) > DESCRIPTION_MAX_CHARS or not description.isprintable():
+        raise InvalidRequest(
+            f"must be at most {DESCRIPTION_MAX_CHARS} printable characters", param="description"
+        )
     _refuse_too_many(tx, merchant_id, livemode)
     endpoint_id, secret = new_id("we"), new_secret()
     row = tx.execute(

@@ -1,0 +1,83 @@
+"""What belongs to another merchant, or to the other mode, does not exist."""
+
+from __future__ import annotations
+
+import pytest
+
+from app.ids import new_id
+from app.webhooks.models import Event
+from tests.api.calls import Api, row_counts
+from tests.books import rows_of
+
+# Every operation that names a thing; the test below compares this list with the document.
+NAMED = [
+    ("GET", "/v1/charges/{charge_id}"),
+    ("GET", "/v1/charges/{charge_id}/qr.png"),
+    ("GET", "/v1/charges/{charge_id}/qr.svg"),
+    ("POST", "/v1/charges/{charge_id}/cancel"),
+    ("GET", "/v1/events/{event_id}"),
+    ("DELETE", "/v1/webhook_endpoints/{endpoint_id}"),
+    ("GET", "/v1/webhook_endpoints/{endpoint_id}"),
+]
+LISTS = ["/v1/charges", "/v1/events", "/v1/webhook_endpoints"]
+PREFIXES = {"charge_id": "ch", "event_id": "evt", "endpoint_id": "we"}
+
+
+def possessions(owner: Api) -> dict[str, str]:
+    """One thing of each kind, by the name of its path parameter."""
+    charge_id = owner.charge(merchant_order_no="A-1").get_json()["id"]
+    endpoint_id = owner.endpoint().get_json()["id"]
+    event_id = owner.get(f"/v1/events?object_id={charge_id}").get_json()["data"][0]["id"]
+    return {"charge_id": charge_id, "event_id": event_id, "endpoint_id": endpoint_id}
+
+
+@pytest.mark.parametrize("who", ["stranger", "live_api"])
+def test_a_foreign_id_is_answered_like_an_unknown_one(who, api, request):
+    outsider: Api = request.getfixturevalue(who)
+    theirs = possessions(api)
+    before = row_counts()
+    for method, path in NAMED:
+        unknown = path.format(**{name: new_id(prefix) for name, prefix in PREFIXES.items()})
+        answers = [outsider._call(method, place, {}) for place in (path.format(**theirs), unknown)]
+        bodies = [{**answer.get_json()["error"], "request_id": None} for answer in answers]
+        assert [answer.status_code for answer in answers] == [404, 404], path
+        assert bodies[0] == bodies[1]
+        headers = [{**answer.headers, "Request-Id": None} for answer in answers]
+        assert headers[0] == headers[1]
+    assert row_counts() == before
+    for method, path in reversed(NAMED):  # deleting comes last
+        if method == "GET":
+            assert api._call(method, path.format(**theirs), {}).status_code == 200
+
+
+@pytest.mark.parametrize("who", ["stranger", "live_api"])
+def test_no_list_shows_what_is_foreign(who, api, request):
+    outsider: Api = request.getfixturevalue(who)
+    theirs = possessions(api)
+    mine = possessions(outsider)
+    for path in LISTS:
+        text = outsider.get(path).get_data(as_text=True)
+        assert not any(value in text for value in theirs.values())
+        assert any(value in text for value in mine.values())
+    for query in (f"starting_after={theirs['charge_id']}", f"ending_before={theirs['charge_id']}"):
+        assert theirs["charge_id"] not in outsider.get(f"/v1/charges?{query}").get_data(as_text=True)
+    found = outsider.get("/v1/charges?merchant_order_no=A-1").get_json()["data"]
+    assert [charge["id"] for charge in found] == [mine["charge_id"]]
+    assert outsider.get(f"/v1/events?object_id={theirs['charge_id']}").get_json()["data"] == []
+
+
+def test_the_mode_of_everything_is_the_mode_of_its_key(api, live_api):
+    for caller, livemode in ((api, False), (live_api, True)):
+        caller.charge(), caller.endpoint()
+        for path in LISTS:
+            assert {thing["livemode"] for thing in caller.get(path).get_json()["data"]} == {livemode}, path
+    assert {row.livemode for row in rows_of(Event)} == {False, True}
+
+
+def test_no_operation_that_names_a_thing_is_forgotten_here(api):
+    paths = api.get("/v1/openapi.json").get_json()["paths"]
+    named = {
+        (method.upper(), path) for path, operations in paths.items() for method in operations if "{" in path
+    }
+    assert named == set(NAMED)
+    assert {path for path in paths if "{" not in path} == set(LISTS)
