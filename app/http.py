@@ -31,9 +31,9 @@ POST_TIMEOUT_S = 15.0  # Standard Webhooks asks for 15 to 30; the lower end free
 POST_ANSWER_MAX_BYTES = 16 << 10  # only the first lines are kept, for people
 HEADERS_MAX_BYTES = 64 << 10
 SLOTS = 64
+_CHECKED_MAX = 1000
 
-_HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+", re.ASCII)
-_HEADER_VALUE = re.compile(r"[\x20-\x7e]*", re.ASCII)
+_HEADER = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+: [\x20-\x7e]*", re.ASCII)
 _METHODS = frozenset({"GET", "POST", "PUT", "PATCH", "DELETE"})
 
 # What to tell people of a failed exchange: our words, because libcurl's may quote the address.
@@ -142,6 +142,7 @@ class Sender:
         self._idle = [_Exchange(guard) for _ in range(slots)]
         self._busy: dict[pycurl.Curl, tuple[_Exchange, Post]] = {}
         self._refused: list[Sent] = []
+        self._checked: set[str] = set()  # addresses that have passed
 
     @property
     def free(self) -> int:
@@ -152,7 +153,7 @@ class Sender:
         """Put a post on the wire; ``finished`` will tell of it.  Raises IndexError if none is free."""
         _refuse_in_transaction()
         try:
-            self._guard.check_url(post.url)
+            self._check_url(post.url)
             lines = _header_lines(post.headers)
         except InvalidRequest as error:
             self._refused.append(Sent(post.key, None, error.detail, 0))
@@ -180,6 +181,14 @@ class Sender:
             self._release(curl)
         for multi in self._multis.values():
             multi.close()
+
+    def _check_url(self, url: str) -> None:
+        if url in self._checked:
+            return
+        self._guard.check_url(url)
+        if len(self._checked) >= _CHECKED_MAX:
+            self._checked.clear()
+        self._checked.add(url)
 
     def _turn(self) -> list[Sent]:
         sent: list[Sent] = []
@@ -330,11 +339,11 @@ def _header_lines(headers: Mapping[str, str]) -> list[str]:
     """Raises InvalidRequest for a name or value that could begin another header."""
     # Without these two libcurl would wait for leave to send a long body, and call every body a form.
     lines = ["Expect:"]
-    names = {name.lower() for name in headers}
-    if "content-type" not in names:
+    if not any(name.lower() == "content-type" for name in headers):
         lines.append("Content-Type:")
     for name, value in headers.items():
-        if _HEADER_NAME.fullmatch(name) is None or _HEADER_VALUE.fullmatch(value) is None:
+        line = f"{name}: {value}"
+        if _HEADER.fullmatch(line) is None or ":" in name:
             raise InvalidRequest(f"{name[:40]!r} is not a header that can be sent", param="headers")
-        lines.append(f"{name}: {value}" if value.strip() else f"{name};")
+        lines.append(line if value.strip() else f"{name};")
     return lines

@@ -115,14 +115,14 @@ def holds(tx: Connection, claim: Claim) -> bool:
 
 def held(tx: Connection, claims: Sequence[Claim]) -> set[Claim]:
     """Those of these claims that are still ours: ``holds`` for many, in one statement.  A step."""
-    rows = tx.execute(
-        sa.select(_jobs.c.merchant_id, _jobs.c.kind, _jobs.c.subject_id, _jobs.c.token)
-        .where(
-            _CLAIMED.in_([(claim.merchant_id, claim.kind, claim.subject_id, claim.token) for claim in claims])
-        )
-        .with_for_update()
-    )
-    ours = {tuple(row) for row in rows}
+    lists = {
+        "merchant_ids": {claim.merchant_id for claim in claims},
+        "kinds": {claim.kind for claim in claims},
+        "subject_ids": {claim.subject_id for claim in claims},
+        "tokens": {claim.token for claim in claims},
+    }
+    rows = tx.execute(_MAYBE_HELD, {name: list(values) for name, values in lists.items()})
+    ours = {(row.merchant_id, row.kind, row.subject_id, row.token) for row in rows}
     return {
         claim for claim in claims if (claim.merchant_id, claim.kind, claim.subject_id, claim.token) in ours
     }
@@ -192,15 +192,17 @@ def _parameters(claim: Claim) -> dict[str, object]:
     }
 
 
-_CLAIMED = sa.tuple_(_jobs.c.merchant_id, _jobs.c.kind, _jobs.c.subject_id, _jobs.c.token)
-_IS_CLAIMED = (
-    _jobs.c.merchant_id == sa.bindparam("claim_merchant_id"),
-    _jobs.c.kind == sa.bindparam("claim_kind"),
-    _jobs.c.subject_id == sa.bindparam("claim_subject_id"),
-    _jobs.c.token == sa.bindparam("claim_token"),
-)
+_CLAIM_COLUMNS = (_jobs.c.merchant_id, _jobs.c.kind, _jobs.c.subject_id, _jobs.c.token)
+_IS_CLAIMED = [column == sa.bindparam(f"claim_{column.name}") for column in _CLAIM_COLUMNS]
 _FINISH = sa.delete(Job).where(*_IS_CLAIMED)
 _PUT_BACK = sa.update(Job).where(*_IS_CLAIMED).values(due_at=sa.bindparam("new_due_at"), token=None)
+# A list for each column and not one of tuples, for which SQLite would read the whole table.  It finds
+# too much (the token of one claim, the subject of another), so that ``held`` must look again.
+_MAYBE_HELD = (
+    sa.select(*_CLAIM_COLUMNS)
+    .where(*(column.in_(sa.bindparam(f"{column.name}s", expanding=True)) for column in _CLAIM_COLUMNS))
+    .with_for_update()
+)
 _IS_DUE = (
     sa.select(_jobs.c.kind)
     .where(_jobs.c.kind == sa.bindparam("due_kind"), _jobs.c.due_at <= sa.bindparam("now"))

@@ -57,6 +57,12 @@ _GONE = 410
 _TAKE_IT_EASY = (429, 503)
 
 _deliveries, _events, _endpoints = Delivery.__table__, Event.__table__, WebhookEndpoint.__table__
+# A list for each column and not one of pairs, for which SQLite would read the whole table.  Ids are
+# unique across merchants, so nothing else is found.
+_AMONG = (
+    _deliveries.c.merchant_id.in_(sa.bindparam("merchant_ids", expanding=True)),
+    _deliveries.c.id.in_(sa.bindparam("ids", expanding=True)),
+)
 _LOAD = (
     sa.select(
         _deliveries.c.merchant_id,
@@ -81,32 +87,55 @@ _LOAD = (
         ),
     )
     .where(
-        sa.tuple_(_deliveries.c.merchant_id, _deliveries.c.id).in_(sa.bindparam("keys", expanding=True)),
+        *_AMONG,
         _deliveries.c.state == DeliveryState.PENDING,
         _endpoints.c.disabled_at.is_(None),
         _endpoints.c.deleted_at.is_(None),
     )
 )
 _INSERT_ATTEMPTS = sa.insert(DeliveryAttempt)
-_PENDING_DELIVERY = (
-    _deliveries.c.merchant_id == sa.bindparam("key_merchant_id"),
-    _deliveries.c.id == sa.bindparam("key_id"),
-    _deliveries.c.state == DeliveryState.PENDING,
-)
-_MOVE = (
+_DELIVERED = (
     sa.update(Delivery)
-    .where(*_PENDING_DELIVERY)
+    .where(
+        *_AMONG,
+        _deliveries.c.state == DeliveryState.PENDING,
+    )
     .values(
-        state=sa.bindparam("new_state"),
-        tries=sa.bindparam("new_tries"),
-        next_try_at=sa.bindparam("new_next_try_at"),
+        state=DeliveryState.DELIVERED,
+        tries=_deliveries.c.tries + 1,
+        next_try_at=None,
         delivered_at=sa.bindparam("new_delivered_at"),
     )
 )
-_ABANDON = (
-    sa.update(Delivery).where(*_PENDING_DELIVERY).values(state=DeliveryState.ABANDONED, next_try_at=None)
+_FAILED = (
+    sa.update(Delivery)
+    .where(
+        _deliveries.c.merchant_id == sa.bindparam("key_merchant_id"),
+        _deliveries.c.id == sa.bindparam("key_id"),
+        _deliveries.c.state == DeliveryState.PENDING,
+    )
+    .values(
+        state=sa.bindparam("new_state"),
+        tries=_deliveries.c.tries + 1,
+        next_try_at=sa.bindparam("new_next_try_at"),
+    )
 )
-_endpoint_key = sa.tuple_(_endpoints.c.merchant_id, _endpoints.c.id)
+_ABANDONED = (
+    sa.update(Delivery)
+    .where(
+        *_AMONG,
+        _deliveries.c.state == DeliveryState.PENDING,
+    )
+    .values(state=DeliveryState.ABANDONED, next_try_at=None)
+)
+_HEALTH = sa.update(WebhookEndpoint).where(
+    _endpoints.c.merchant_id.in_(sa.bindparam("merchant_ids", expanding=True)),
+    _endpoints.c.id.in_(sa.bindparam("ids", expanding=True)),
+)
+_AILING = _HEALTH.where(_endpoints.c.failing_since.is_(None)).values(
+    failing_since=sa.bindparam("new_failing_since")
+)
+_WELL = _HEALTH.where(_endpoints.c.failing_since.is_not(None)).values(failing_since=None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,8 +177,7 @@ def claim_parcels(limit: int) -> tuple[list[Parcel], int]:
     if not claims:
         return [], 0
     with reading() as connection:
-        keys = [(claim.merchant_id, claim.subject_id) for claim in claims]
-        rows = {(row.merchant_id, row.id): row for row in connection.execute(_LOAD, {"keys": keys})}
+        rows = {(row.merchant_id, row.id): row for row in connection.execute(_LOAD, _among(claims))}
     parcels, pointless = [], []
     for claim in claims:
         row = rows.get((claim.merchant_id, claim.subject_id))
@@ -238,7 +266,7 @@ def _claim(limit: int) -> list[Claim]:
 @retried
 def _abandon(claims: Sequence[Claim]) -> None:
     with transaction() as tx:
-        tx.execute(_ABANDON, [_key(claim) for claim in claims])
+        tx.execute(_ABANDONED, _among(claims))
         queue.finish_many(tx, claims)
 
 
@@ -272,26 +300,14 @@ def _attempt_row(result: Result) -> dict[str, Any]:
 
 def _conclude(tx: Connection, results: Sequence[Result], now: datetime) -> None:
     """Move deliveries, jobs and endpoints to where these results leave them.  A step."""
-    moves, done, again = [], [], []
-    for result in results:
-        claim, due_at = result.parcel.claim, _due_again(result, now)
-        if result.is_success:
-            state, delivered_at = DeliveryState.DELIVERED, now
-        else:
-            state, delivered_at = (DeliveryState.PENDING if due_at else DeliveryState.EXHAUSTED), None
-        if due_at is None:
-            done.append(claim)
-        else:
-            again.append((claim, due_at))
-        new = {
-            "new_state": state,
-            "new_tries": result.parcel.number,
-            "new_next_try_at": due_at,
-            "new_delivered_at": delivered_at,
-        }
-        moves.append(_key(claim) | new)
-    if moves:
-        tx.execute(_MOVE, moves)
+    delivered = [result.parcel.claim for result in results if result.is_success]
+    failed = [(result.parcel.claim, _due_again(result, now)) for result in results if not result.is_success]
+    if delivered:
+        tx.execute(_DELIVERED, {**_among(delivered), "new_delivered_at": now})
+    if failed:
+        tx.execute(_FAILED, [_failed_row(claim, due_at) for claim, due_at in failed])
+    done = delivered + [claim for claim, due_at in failed if due_at is None]
+    again = [(claim, due_at) for claim, due_at in failed if due_at is not None]
     if done:
         queue.finish_many(tx, done)
     if again:
@@ -299,35 +315,37 @@ def _conclude(tx: Connection, results: Sequence[Result], now: datetime) -> None:
     _note_health(tx, results, now)
 
 
+def _failed_row(claim: Claim, due_at: datetime | None) -> dict[str, Any]:
+    return {
+        "key_merchant_id": claim.merchant_id,
+        "key_id": claim.subject_id,
+        "new_state": DeliveryState.EXHAUSTED if due_at is None else DeliveryState.PENDING,
+        "new_next_try_at": due_at,
+    }
+
+
 def _due_again(result: Result, now: datetime) -> datetime | None:
-    if result.is_success:
-        return None
     sent = result.sent
     gap = gap_after(result.parcel.number, sent.status, retry_after_s(sent.retry_after, now))
     return None if gap is None else now + gap
 
 
 def _note_health(tx: Connection, results: Sequence[Result], now: datetime) -> None:
-    # In one order everywhere, so that two workers cannot each wait for the other's row.
+    # One order everywhere, so that two workers do not each wait for a row that the other has.
     failed = sorted({_endpoint(result) for result in results if not result.is_success})
     succeeded = sorted({_endpoint(result) for result in results if result.is_success})
-    if failed:
-        tx.execute(
-            sa.update(WebhookEndpoint)
-            .where(_endpoint_key.in_(failed), _endpoints.c.failing_since.is_(None))
-            .values(failing_since=now)
-        )
-    if succeeded:
-        tx.execute(
-            sa.update(WebhookEndpoint)
-            .where(_endpoint_key.in_(succeeded), _endpoints.c.failing_since.is_not(None))
-            .values(failing_since=None)
-        )
+    for keys, statement in ((failed, _AILING), (succeeded, _WELL)):
+        if keys:
+            lists = {"merchant_ids": list({key[0] for key in keys}), "ids": [key[1] for key in keys]}
+            tx.execute(statement, lists if statement is _WELL else {**lists, "new_failing_since": now})
 
 
 def _endpoint(result: Result) -> tuple[str, str]:
     return result.parcel.claim.merchant_id, result.parcel.endpoint_id
 
 
-def _key(claim: Claim) -> dict[str, Any]:
-    return {"key_merchant_id": claim.merchant_id, "key_id": claim.subject_id}
+def _among(claims: Sequence[Claim]) -> dict[str, Any]:
+    return {
+        "merchant_ids": list({claim.merchant_id for claim in claims}),
+        "ids": [claim.subject_id for claim in claims],
+    }
