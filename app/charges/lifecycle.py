@@ -104,7 +104,7 @@ def find(merchant_id: str, charge_id: str, *, livemode: bool | None = None) -> s
     return charge
 
 
-def find_public(token: str) -> sa.Row[Any]:
+def find_public(token: str) -> Any:
     """The charge that a payment link opens, with ``merchant_name`` and ``merchant_language``.
 
     Raises BadLink, in the same words for an unknown charge and for a signature that does not fit

@@ -135,7 +135,7 @@ def settle_refund(tx: Connection, account_id: str, result: RefundResult) -> bool
             kind="refund_failed",
             subject_id=moved.id,
             charge_id=moved.charge_id,
-            detail=f"the provider refused to give {Money(moved.amount_minor, moved.currency)} back: {moved.failure_code}",
+            detail=f"{Money(moved.amount_minor, moved.currency)} could not go back: {moved.failure_code}",
         )
     queue.drop(tx, moved.merchant_id, (Kind.REFUND, moved.id))
     emit(tx, refund_fact(event_type, moved, livemode=refund.livemode))
@@ -194,7 +194,7 @@ def _release(tx: Connection, refund: sa.Row[Any]) -> None:
     )
 
 
-def _order(row: sa.Row[Any]) -> RefundOrder:
+def _order(row: Any) -> RefundOrder:
     return RefundOrder(
         payment=PaymentRef(row.out_trade_no, row.started_at, row.payment_ref),
         out_refund_no=row.out_refund_no,

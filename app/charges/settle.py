@@ -86,7 +86,8 @@ def _take_money(tx: Connection, attempt: sa.Row[Any], result: PaymentResult) -> 
         received_minor=received.minor if received else None,
         finished_at=clock.now(),
     )
-    assert taken is not None, "the attempt's row is locked, so its state cannot have changed"
+    if taken is None:  # The row is locked, so this cannot be; if it is, nothing of it may stay.
+        raise RuntimeError(f"attempt {attempt.id} moved while it was locked")
     if charge is not None:
         queue.drop(tx, attempt.merchant_id, (Kind.QUERY, attempt.id), (Kind.EXPIRE, attempt.charge_id))
         verdict = _announce(tx, charge)
@@ -158,7 +159,7 @@ def _check_same_money(tx: Connection, attempt: sa.Row[Any], result: PaymentResul
             kind="amount_contradicted",
             subject_id=attempt.id,
             charge_id=attempt.charge_id,
-            detail=f"{attempt.provider} now says {result.amount}; the books say {attempt.received_minor} minor units",
+            detail=f"now {result.amount}; booked as {Money(attempt.received_minor or 0, attempt.currency)}",
         )
     return Verdict.NO_NEWS
 

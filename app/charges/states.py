@@ -14,6 +14,8 @@ from sqlalchemy import Connection
 
 
 class ChargeState(StrEnum):
+    """Where a charge is."""
+
     PENDING = "pending"
     PAID = "paid"
     EXPIRED = "expired"
@@ -21,6 +23,8 @@ class ChargeState(StrEnum):
 
 
 class AttemptState(StrEnum):
+    """Where one try at one provider is."""
+
     STARTED = "started"
     SUCCEEDED = "succeeded"
     FAILED = "failed"
@@ -29,6 +33,8 @@ class AttemptState(StrEnum):
 
 
 class RefundState(StrEnum):
+    """Where money on its way back is."""
+
     RESERVED = "reserved"  # counted against the payment; the provider has not said yes or no
     SUCCEEDED = "succeeded"
     FAILED = "failed"
