@@ -9,7 +9,6 @@ from typing import Annotated, Any, get_type_hints
 from flask import Response, request
 from flask_openapi.types import ResponseDict
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator
-from pydantic.json_schema import SkipJsonSchema
 from pydantic_core import PydanticCustomError
 from pydantic_core.core_schema import ValidationInfo
 from werkzeug.exceptions import UnsupportedMediaType
@@ -28,17 +27,18 @@ _TYPES = {Kind.SVG: "image/svg+xml", Kind.PNG: "image/png"}
 _CODES = {"missing": "parameter_missing", "extra_forbidden": "parameter_unknown"}
 
 
-def _only_given(schema: dict[str, Any]) -> None:
-    """A parameter that may be left out has no default that could be sent."""
+def _if_given(schema: dict[str, Any]) -> None:
+    """What may be left out cannot be sent as null, and has no default that could be sent."""
     schema.pop("default", None)
+    kinds = [kind for kind in schema.pop("anyOf", []) if kind != {"type": "null"}]
+    schema.update(*kinds)
 
 
 def optional(description: str, **limits: Any) -> Any:
     """A parameter that may be left out; what it means and its limits, for the OpenAPI document too."""
-    return Field(None, description=description, json_schema_extra=_only_given, **limits)
+    return Field(None, description=description, json_schema_extra=_if_given, **limits)
 
 
-Absent = SkipJsonSchema[None]
 # An id as a client wrote it.  What can be no id names nothing, so that it is answered like an unknown one.
 PublicId = Annotated[str, AfterValidator(lambda text: text if text.isascii() and text.isprintable() else "")]
 Cursor = Annotated[str, Field(min_length=1, max_length=64)]
@@ -50,8 +50,8 @@ class PageQuery(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     limit: int = Field(PAGE_LIMIT, ge=1, le=PAGE_LIMIT_MAX)
-    starting_after: Cursor | Absent = optional("The page after this id: older.")
-    ending_before: Cursor | Absent = optional("The page before this id: newer.")
+    starting_after: Cursor | None = optional("The page after this id: older.")
+    ending_before: Cursor | None = optional("The page before this id: newer.")
 
     @field_validator("ending_before")
     @classmethod
@@ -64,7 +64,7 @@ class PageQuery(BaseModel):
 class OnceHeader(BaseModel):
     """Makes a request safe to send again."""
 
-    idempotency_key: str | Absent = optional(
+    idempotency_key: str | None = optional(
         "1 to 128 visible ASCII characters of your choice.  The same request again under its key gets the "
         "first answer, byte for byte, with Idempotent-Replayed: true; another one gets 422.  Kept a week.",
         alias="Idempotency-Key",

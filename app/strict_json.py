@@ -15,7 +15,8 @@ def parse_object(body: bytes) -> dict[str, Any]:
     """The object that ``body`` holds.  Raises InvalidRequest saying what is wrong with it.
 
     Refused although ``json.loads`` takes them: duplicate keys (which one did you mean?), NaN and
-    Infinity, integers of more than 19 digits, nesting deeper than 16, and any top level but an object.
+    Infinity, integers of more than 19 digits, nesting deeper than 16, keys that are no text, and any
+    top level but an object.
     """
     if not body:
         raise InvalidRequest("the body is empty: send a JSON object", code="invalid_json")
@@ -42,8 +43,18 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     for name, item in pairs:
         if name in value:
             raise InvalidRequest(f"the key {name[:64]!r} occurs twice", code="duplicate_key", param=name[:64])
+        if not name.isascii():
+            _refuse_half_characters(name)
         value[name] = item
     return value
+
+
+def _refuse_half_characters(name: str) -> None:
+    """JSON can spell one half of a surrogate pair; no database and no encoding can hold it."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        raise InvalidRequest("a key holds half a character", code="invalid_json") from None
 
 
 def _constant(text: str) -> NoReturn:
@@ -51,7 +62,7 @@ def _constant(text: str) -> NoReturn:
 
 
 def _integer(text: str) -> int:
-    if len(text) > _INT_DIGITS_MAX:
+    if len(text.lstrip("-")) > _INT_DIGITS_MAX:
         raise InvalidRequest("a number has too many digits", code="invalid_json")
     return int(text)
 

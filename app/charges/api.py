@@ -16,7 +16,6 @@ from app.answers import (
     BODY_REFUSALS,
     REFUSALS,
     SECURITY,
-    Absent,
     ErrorAnswer,
     OnceHeader,
     PageQuery,
@@ -174,10 +173,10 @@ class ChargePath(BaseModel):
 class ChargeQuery(PageQuery):
     """Narrows a list."""
 
-    status: ChargeState | Absent = optional("Only charges in this state.")
-    merchant_order_no: OrderNo | Absent = optional("Only the charge with this number of yours.")
-    created_from: Moment | Absent = optional("RFC 3339; included.")
-    created_before: Moment | Absent = optional("RFC 3339; excluded.")
+    status: ChargeState | None = optional("Only charges in this state.")
+    merchant_order_no: OrderNo | None = optional("Only the charge with this number of yours.")
+    created_from: Moment | None = optional("RFC 3339; included.")
+    created_before: Moment | None = optional("RFC 3339; excluded.")
 
 
 class QRQuery(BaseModel):

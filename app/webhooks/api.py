@@ -15,7 +15,6 @@ from app.answers import (
     BODY_REFUSALS,
     REFUSALS,
     SECURITY,
-    Absent,
     ErrorAnswer,
     OnceHeader,
     PageQuery,
@@ -183,8 +182,8 @@ class DeletedAnswer(BaseModel):
 class EventQuery(PageQuery):
     """Narrows a list."""
 
-    type: _Word | Absent = optional("Only events of this type, such as charge.paid.")
-    object_id: _Word | Absent = optional("Only events of this charge, refund or endpoint.")
+    type: _Word | None = optional("Only events of this type, such as charge.paid.")
+    object_id: _Word | None = optional("Only events of this charge, refund or endpoint.")
 
 
 class EventPath(BaseModel):
