@@ -1,0 +1,137 @@
+"""Webhooks by one worker, from the outbox to the record of each attempt, against libcurl in a bare loop."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from itertools import cycle, islice
+from typing import Any
+
+import pycurl
+import sqlalchemy as sa
+
+from app.charges import lifecycle
+from app.charges.commands import NewCharge
+from app.charges.present import charge_json
+from app.db import reading, table_of, transaction
+from app.http import SLOTS, Sender
+from app.ids import new_id
+from app.merchants import people
+from app.money import Money
+from app.queue import Job, Kind
+from app.runtime import settings
+from app.webhooks import endpoints, types
+from app.webhooks.courier import Courier
+from app.webhooks.models import Event
+from app.webhooks.outbox import Fact, emit
+from app.webhooks.signature import headers_for, new_secret
+from bench.house import House
+from bench.rounds import Block, Contest, Target
+from tests.conftest import ROOT
+
+POSTS, FLOOR_POSTS = 1000, 4000
+MERCHANTS = SLOTS // 4  # an endpoint is sent four at once, so these fill every slot
+NAME = "webhook"
+TARGET = Target(due=0.1, then=0.3)
+
+_jobs, _events = table_of(Job), table_of(Event)
+_DELIVERIES_LEFT = sa.select(sa.func.count()).where(_jobs.c.kind == Kind.DELIVER)
+
+
+@contextmanager
+def contest(house: House) -> Iterator[Contest]:
+    """The path, with a receiver in a process of its own."""
+    with _receiver() as url:
+        with house.app.app_context():
+            new = NewCharge(Money(1250, "CNY"), "一杯拿铁")
+            charge = lifecycle.open_charge(house.shop.id, livemode=False, new=new)
+            shops = [_listening_shop(number, url) for number in range(MERCHANTS)]
+            sender = Sender(endpoints.guard_of(settings()))
+            floor = _floor(url, _event_body(charge.id))
+            mafu = _mafu(house, Courier(sender), shops, charge_json(charge))
+        with closing(sender):
+            yield Contest(NAME, floor, mafu, TARGET)
+
+
+def _floor(url: str, body: bytes) -> Block:
+    headers = headers_for([new_secret()], new_id("evt"), 1768442400, body)
+    lines = ["Expect:", *[f"{name}: {value}" for name, value in headers.items()]]
+    multi = pycurl.CurlMulti()
+    handles = [pycurl.Curl() for _ in range(SLOTS)]
+    for handle in handles:
+        handle.setopt(pycurl.URL, url)
+        handle.setopt(pycurl.HTTPHEADER, lines)
+        handle.setopt(pycurl.POSTFIELDS, body)
+        handle.setopt(pycurl.WRITEFUNCTION, len)
+
+    def run() -> int:
+        started = done = 0
+        for handle in handles:
+            multi.add_handle(handle)
+            started += 1
+        while done < FLOOR_POSTS:
+            multi.perform()
+            left = 1
+            while left:
+                left, ended, failed = multi.info_read()
+                if failed:
+                    raise AssertionError(f"a post of the floor failed: {failed[0][1:]}")
+                for handle in ended:
+                    multi.remove_handle(handle)
+                    done += 1
+                    if started < FLOOR_POSTS:
+                        multi.add_handle(handle)
+                        started += 1
+            multi.select(1.0)
+        return done
+
+    return lambda: run
+
+
+def _mafu(house: House, courier: Courier, shops: list[str], data: dict[str, Any]) -> Block:
+    def prepare() -> Callable[[], int]:
+        shop_of_each = islice(cycle(shops), POSTS)
+        facts = [Fact(shop, False, types.CHARGE_CREATED, new_id("ch"), 1, data) for shop in shop_of_each]
+        with house.app.app_context(), transaction() as tx:
+            # What failed before would still be due, later.
+            assert tx.execute(_DELIVERIES_LEFT).scalar_one() == 0, "not everything was delivered"
+            emit(tx, *facts)
+        return run
+
+    def run() -> int:
+        with house.app.app_context():
+            courier.step()
+            while not courier.is_idle:
+                courier.step()
+        return POSTS
+
+    return prepare
+
+
+def _listening_shop(number: int, url: str) -> str:
+    """A merchant with one endpoint."""
+    merchant_id, _ = people.add_merchant(f"店 {number}", email=f"shop{number}@cafe.example", password=None)
+    endpoints.create_endpoint(merchant_id, livemode=False, url=f"{url}/{number}")
+    return merchant_id
+
+
+def _event_body(charge_id: str) -> bytes:
+    with reading() as connection:
+        body: str = connection.execute(
+            sa.select(_events.c.body).where(_events.c.object_id == charge_id)
+        ).scalar_one()
+    return body.encode()
+
+
+@contextmanager
+def _receiver() -> Iterator[str]:
+    command = [sys.executable, "-m", "bench.receiver"]
+    with subprocess.Popen(
+        command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        yield f"http://127.0.0.1:{int(process.stdout.readline())}"
+        process.stdin.close()
