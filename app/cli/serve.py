@@ -48,6 +48,7 @@ def serve_command(verbose: bool) -> None:
         logging.getLogger().setLevel(logging.WARNING)
     with signals.noticed() as is_over:
         _refuse_busy_ports(settings, here)
+        settings.data.mkdir(mode=0o700, parents=True, exist_ok=True)
         output.say("preparing the database …", err=True)
         flask_migrate.upgrade(directory=str(ROOT / "migrations"))
         family = _family(settings, here, verbose=verbose)
@@ -95,7 +96,8 @@ def _family(settings: Settings, here: Places, *, verbose: bool) -> dict[str, Chi
     size = settings.web_workers, settings.web_threads
     found = [
         Child("sandbox", _gunicorn("sandbox.wsgi:app", here.sandbox_binds, (1, 16), level), sandbox),
-        Child("web", _gunicorn("wsgi:app", here.binds, size, level), common),
+        # Loaded once and then forked: the engine and the clients open nothing before their first use.
+        Child("web", [*_gunicorn("wsgi:app", here.binds, size, level), "--preload"], common),
         Child("worker", (sys.executable, "-m", "flask", "--app", "wsgi", "worker"), common),
     ]
     return {child.name: child for child in found if settings.is_demo or child.name != "sandbox"}
