@@ -113,29 +113,31 @@ def holds(tx: Connection, claim: Claim) -> bool:
     return tx.execute(sa.select(_jobs.c.token).where(*_held(claim)).with_for_update()).first() is not None
 
 
+def finish_many(tx: Connection, claims: Sequence[Claim]) -> set[Claim]:
+    """Remove jobs that are done; those of them that were still ours, the others are left alone.  A step."""
+    return _select_ours(tx, _FINISH, claims)
+
+
 def held(tx: Connection, claims: Sequence[Claim]) -> set[Claim]:
-    """Those of these claims that are still ours: ``holds`` for many, in one statement.  A step."""
-    lists = {
-        "merchant_ids": {claim.merchant_id for claim in claims},
-        "kinds": {claim.kind for claim in claims},
-        "subject_ids": {claim.subject_id for claim in claims},
-        "tokens": {claim.token for claim in claims},
-    }
-    rows = tx.execute(_MAYBE_HELD, {name: list(values) for name, values in lists.items()})
-    ours = {(row.merchant_id, row.kind, row.subject_id, row.token) for row in rows}
-    return {
-        claim for claim in claims if (claim.merchant_id, claim.kind, claim.subject_id, claim.token) in ours
-    }
-
-
-def finish_many(tx: Connection, claims: Sequence[Claim]) -> None:
-    """Remove jobs that are done; one whose lease was lost is left alone.  A step."""
-    tx.execute(_FINISH, [_parameters(claim) for claim in claims])
+    """Those of these claims that are still ours: ``holds`` for many.  A step."""
+    return _select_ours(tx, _HELD, claims)
 
 
 def put_back_many(tx: Connection, claims: Sequence[tuple[Claim, datetime]]) -> None:
     """Make claimed jobs due later, each at its own time; one whose lease was lost is left alone.  A step."""
-    tx.execute(_PUT_BACK, [{**_parameters(claim), "new_due_at": due_at} for claim, due_at in claims])
+    tx.execute(
+        _PUT_BACK,
+        [
+            {
+                "claim_merchant_id": claim.merchant_id,
+                "claim_kind": claim.kind,
+                "claim_subject_id": claim.subject_id,
+                "claim_token": claim.token,
+                "new_due_at": due_at,
+            }
+            for claim, due_at in claims
+        ],
+    )
 
 
 def is_due(connection: Connection, kind: Kind) -> bool:
@@ -183,25 +185,39 @@ def _held(claim: Claim) -> list[sa.ColumnElement[bool]]:
     ]
 
 
-def _parameters(claim: Claim) -> dict[str, object]:
-    return {
-        "claim_merchant_id": claim.merchant_id,
-        "claim_kind": claim.kind,
-        "claim_subject_id": claim.subject_id,
-        "claim_token": claim.token,
-    }
+def _select_ours(tx: Connection, statement: sa.Executable, claims: Sequence[Claim]) -> set[Claim]:
+    """Run a statement for the claims of each token; those for which it found the row."""
+    groups: dict[tuple[str, str], dict[tuple[str, str], Claim]] = {}
+    for claim in claims:
+        groups.setdefault((claim.kind, claim.token), {})[claim.merchant_id, claim.subject_id] = claim
+    ours: set[Claim] = set()
+    for (kind, token), group in groups.items():
+        merchant_ids, subject_ids = {key[0] for key in group}, [key[1] for key in group]
+        lists = {"merchant_ids": list(merchant_ids), "subject_ids": subject_ids}
+        rows = tx.execute(statement, {**lists, "claim_kind": kind, "claim_token": token})
+        ours.update(group[row.merchant_id, row.subject_id] for row in rows)
+    return ours
 
 
-_CLAIM_COLUMNS = (_jobs.c.merchant_id, _jobs.c.kind, _jobs.c.subject_id, _jobs.c.token)
-_IS_CLAIMED = [column == sa.bindparam(f"claim_{column.name}") for column in _CLAIM_COLUMNS]
-_FINISH = sa.delete(Job).where(*_IS_CLAIMED)
-_PUT_BACK = sa.update(Job).where(*_IS_CLAIMED).values(due_at=sa.bindparam("new_due_at"), token=None)
-# A list for each column and not one of tuples, for which SQLite would read the whole table.  It finds
-# too much (the token of one claim, the subject of another), so that ``held`` must look again.
-_MAYBE_HELD = (
-    sa.select(*_CLAIM_COLUMNS)
-    .where(*(column.in_(sa.bindparam(f"{column.name}s", expanding=True)) for column in _CLAIM_COLUMNS))
-    .with_for_update()
+# A list for each column and not one of pairs, for which SQLite would read the whole table.  With the one
+# token of a claim nothing else is found.
+_OURS = (
+    _jobs.c.merchant_id.in_(sa.bindparam("merchant_ids", expanding=True)),
+    _jobs.c.kind == sa.bindparam("claim_kind"),
+    _jobs.c.subject_id.in_(sa.bindparam("subject_ids", expanding=True)),
+    _jobs.c.token == sa.bindparam("claim_token"),
+)
+_FINISH = sa.delete(Job).where(*_OURS).returning(_jobs.c.merchant_id, _jobs.c.subject_id)
+_HELD = sa.select(_jobs.c.merchant_id, _jobs.c.subject_id).where(*_OURS).with_for_update()
+_PUT_BACK = (
+    sa.update(Job)
+    .where(
+        _jobs.c.merchant_id == sa.bindparam("claim_merchant_id"),
+        _jobs.c.kind == sa.bindparam("claim_kind"),
+        _jobs.c.subject_id == sa.bindparam("claim_subject_id"),
+        _jobs.c.token == sa.bindparam("claim_token"),
+    )
+    .values(due_at=sa.bindparam("new_due_at"), token=None)
 )
 _IS_DUE = (
     sa.select(_jobs.c.kind)

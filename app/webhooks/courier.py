@@ -17,7 +17,7 @@ from app.webhooks.lanes import SLOW_S, Lanes
 from app.webhooks.signature import headers_for
 
 BATCH = 200
-RECORD_AT = 50  # results are written when there are so many,
+RECORD_AT = 100  # results are written when there are so many,
 RECORD_AFTER_S = 0.1  # or when the oldest is this old: nobody's result waits for a slow neighbour
 SECRETS_MAX = 1000  # kept open in memory
 POLL_S = 0.05  # how often to look for new work while some is on the wire

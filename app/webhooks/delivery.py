@@ -197,17 +197,17 @@ def record(results: Sequence[Result], put_back: Sequence[tuple[Claim, float]] = 
     Every try is kept as evidence; but one whose claim was lost moves nothing: another worker has that
     delivery now, or its endpoint was deleted or disabled.  The lost ones are returned.
     """
+    lost: list[Result] = []
     with transaction() as tx:
-        now, ours = moment(tx), set[Claim]()
+        now = moment(tx)
         if results:
             tx.execute(_INSERT_ATTEMPTS, [_attempt_row(result) for result in results])
-            ours = queue.held(tx, [result.parcel.claim for result in results])
-            _conclude(tx, [result for result in results if result.parcel.claim in ours], now)
+            lost = _conclude(tx, results, now)
         if put_back:
             queue.put_back_many(
                 tx, [(claim, now + timedelta(seconds=after_s)) for claim, after_s in put_back]
             )
-    return [result for result in results if result.parcel.claim not in ours]
+    return lost
 
 
 def disable_hopeless(results: Sequence[Result]) -> list[tuple[str, str]]:
@@ -298,21 +298,23 @@ def _attempt_row(result: Result) -> dict[str, Any]:
     }
 
 
-def _conclude(tx: Connection, results: Sequence[Result], now: datetime) -> None:
-    """Move deliveries, jobs and endpoints to where these results leave them.  A step."""
-    delivered = [result.parcel.claim for result in results if result.is_success]
-    failed = [(result.parcel.claim, _due_again(result, now)) for result in results if not result.is_success]
+def _conclude(tx: Connection, results: Sequence[Result], now: datetime) -> list[Result]:
+    """Move jobs, deliveries and endpoints to where these results leave them; those whose claim was lost."""
+    due = {result.parcel.claim: _due_again(result, now) for result in results if not result.is_success}
+    again = [claim for claim, due_at in due.items() if due_at is not None]
+    done = [result.parcel.claim for result in results if due.get(result.parcel.claim) is None]
+    ours = queue.finish_many(tx, done) | queue.held(tx, again)
+    kept = [result for result in results if result.parcel.claim in ours]
+    delivered = [result.parcel.claim for result in kept if result.is_success]
+    failed = [(result.parcel.claim, due[result.parcel.claim]) for result in kept if not result.is_success]
     if delivered:
         tx.execute(_DELIVERED, {**_among(delivered), "new_delivered_at": now})
     if failed:
         tx.execute(_FAILED, [_failed_row(claim, due_at) for claim, due_at in failed])
-    done = delivered + [claim for claim, due_at in failed if due_at is None]
-    again = [(claim, due_at) for claim, due_at in failed if due_at is not None]
-    if done:
-        queue.finish_many(tx, done)
-    if again:
-        queue.put_back_many(tx, again)
-    _note_health(tx, results, now)
+    if waiting := [(claim, due_at) for claim, due_at in failed if due_at is not None]:
+        queue.put_back_many(tx, waiting)
+    _note_health(tx, kept, now)
+    return [result for result in results if result.parcel.claim not in ours]
 
 
 def _failed_row(claim: Claim, due_at: datetime | None) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from standardwebhooks.webhooks import Webhook
 
 from app.config import Settings
 from app.db import transaction
-from app.http import POST_TIMEOUT_S, Sender
+from app.http import POST_TIMEOUT_S, Post, Sender
 from app.webhooks import endpoints, history
 from app.webhooks.courier import Courier, deliver_due
 from app.webhooks.delivery import FAILING_MAX, GAPS, LEASE, TRIES_MAX
@@ -285,6 +285,29 @@ class TestIsolation:
         assert len(receiver.to("/slow")) <= 2
         assert sender.free >= 6
         sender.close()
+
+    def test_only_proven_endpoints_share_the_way_of_the_quick(self, tell, listen, settings):
+        """Ten names whose servers are silent would keep all of libcurl's lookup threads busy."""
+        posts: list[Post] = []
+
+        class Watched(Sender):
+            def start(self, post: Post) -> None:
+                posts.append(post)
+                super().start(post)
+
+        listen("/ok")
+        sender = Watched(endpoints.guard_of(settings))
+        courier = Courier(sender)
+        for _ in range(2):
+            tell()
+            self.carry_all(courier)
+        sender.close()
+        assert [post.aside for post in posts] == [True, False]
+
+    def carry_all(self, courier: Courier) -> None:
+        courier.step()
+        while not courier.is_idle:
+            courier.step()
 
     def test_what_waits_is_put_back_when_the_worker_stops(self, tell, listen, sender, receiver, shop_id):
         receiver.slow_s = 0.3

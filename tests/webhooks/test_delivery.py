@@ -9,9 +9,10 @@ import pytest
 import sqlalchemy as sa
 from hypothesis import given
 from hypothesis import strategies as st
+from sqlalchemy import event
 
 from app import clock
-from app.db import reading
+from app.db import db, reading, transaction
 from app.http import Sent
 from app.queue import Job
 from app.webhooks import delivery, endpoints, history
@@ -211,6 +212,36 @@ class TestClaims:
                 .where(endpoints.WebhookEndpoint.id == endpoint_id)
                 .values(**columns)
             )
+
+
+def test_no_hot_statement_reads_a_whole_table(tell, listen, at):
+    """SQLite would, for a list of pairs.  The planners can be asked without filling the tables."""
+    listen()
+    listen("/ok/2")
+    for _ in range(3):
+        tell()
+    seen: list[tuple[str, tuple]] = []
+    event.listen(
+        db.engine,
+        "before_cursor_execute",
+        lambda _c, _cursor, statement, parameters, _context, many: seen.append(
+            (statement, parameters[0] if many else parameters)
+        ),
+    )
+    parcels, _ = delivery.claim_parcels(10)
+    results = [
+        result_of(parcel, status) for parcel, status in zip(parcels, (200, 200, 500, 500), strict=False)
+    ]
+    delivery.record(results, [(parcels[4].claim, 1.0), (parcels[5].claim, 1.0)])
+    hot = [(sql, given) for sql, given in seen if sql.split()[0] in ("SELECT", "UPDATE", "DELETE")]
+    assert len(hot) >= 9
+    is_sqlite = db.engine.dialect.name == "sqlite"
+    with transaction() as tx:
+        if not is_sqlite:
+            tx.exec_driver_sql("SET LOCAL enable_seqscan = off")  # or it would read small tables whole
+        for sql, given in hot:
+            plan = tx.exec_driver_sql(f"EXPLAIN {'QUERY PLAN ' if is_sqlite else ''}{sql}", given)
+            assert not [step for step in map(str, plan) if "SCAN " in step or "Seq Scan" in step], sql
 
 
 def test_zero_bytes_in_an_answer_can_be_stored(tell, listen, shop_id):

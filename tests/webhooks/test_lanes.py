@@ -118,3 +118,28 @@ def test_nobody_is_lost_and_nobody_goes_twice(story):
     everybody = out + gone + lanes.clear_all()
     assert len(everybody) == len(set(everybody)) == joined
     assert lanes.waiting == 0
+
+
+def test_endpoint_is_proven_by_a_quick_answer_and_until_a_slow_one():
+    lanes: Lanes[str] = Lanes(slow_slots=16)
+    crowd(lanes, "a", 3)
+    lanes.take(1)
+    assert not lanes.is_proven("a")
+    lanes.came_back("a", 0.2)
+    assert lanes.is_proven("a")
+    lanes.take(1)
+    lanes.is_late("a", SLOW_S + 0.1)
+    assert not lanes.is_proven("a")
+
+
+def test_idle_endpoint_is_remembered_as_it_was():
+    lanes: Lanes[str] = Lanes(slow_slots=1)
+    for name, took_s in (("quick", 0.1), ("slow", 5.0)):
+        lanes.join(name, name, 0.0)
+        lanes.take(1)
+        lanes.came_back(name, took_s)
+    crowd(lanes, "quick", 9)
+    crowd(lanes, "slow", 9)
+    assert lanes.is_proven("quick")
+    assert not lanes.is_proven("slow")
+    assert [item.rstrip("0123456789") for item in lanes.take(64)].count("slow") == 1
