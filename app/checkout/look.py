@@ -30,7 +30,8 @@ _charges, _merchants = table_of(Charge), table_of(Merchant)
 _attempts, _accounts = table_of(Attempt), table_of(ProviderAccount)
 
 _WALLETS = (
-    sa.select(sa.func.aggregate_strings(_accounts.c.provider, " "))
+    # A literal, because a bound separator is written into the statement anew each time it runs.
+    sa.select(sa.func.aggregate_strings(_accounts.c.provider, sa.literal_column("' '")))  # type: ignore[arg-type]
     .where(
         _accounts.c.merchant_id == _charges.c.merchant_id,
         _accounts.c.livemode == _charges.c.livemode,

@@ -8,6 +8,7 @@ user agent standard, ``UnionPay/<version> <app code>``); MDN, "Browser detection
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
 from app.providers.base import Scene
 
@@ -32,6 +33,7 @@ _ROWS: tuple[tuple[str, Scene], ...] = (
 _RULES = tuple([(re.compile(pattern, re.ASCII), scene) for pattern, scene in _ROWS])
 
 
+@lru_cache(maxsize=256)  # there are few browsers, and a row of patterns takes longer than all of steps.py
 def scene_of(user_agent: str) -> Scene:
     """``"… MicroMessenger/8.0.50 …" -> Scene.WECHAT``; what is unknown is a desktop.  Pure.
 

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import urlencode
 
 import structlog
 from flask import Blueprint, Response, current_app, g, render_template, request
@@ -27,11 +28,12 @@ from app.charges import attempts
 from app.charges.attempts import Payer
 from app.checkout import steps
 from app.checkout.look import look
+from app.checkout.page import Shape, Visit, receipt_of, shape_of, texts_of
 from app.checkout.scene import scene_of
-from app.checkout.steps import Face, Opened, Status, View
+from app.checkout.stencil import Stencil, cut, hole
+from app.checkout.steps import Face, Opened, View
 from app.errors import Conflict, NotFound, ProviderRejected, ProviderUnreachable
 from app.merchants import accounts
-from app.money import Money
 from app.providers import REGISTRY
 from app.providers.base import CallBridge, NextStep, PostForm, Redirect, Scene, ShowQR
 from app.qr.encode import Level, matrix_for
@@ -44,6 +46,7 @@ bp = Blueprint("checkout", __name__)
 
 WALLET_COOKIE = "mafu_wallet"
 YEAR_S = 31536000
+STENCILS_MAX = 500  # 4 kB each; a shop in one language needs a handful
 UNREACHABLE_RETRY_S = 5
 
 # A shopper may say where they are, but not that they are the merchant's own app.
@@ -69,10 +72,11 @@ _FURNITURE = "mafu.checkout"
 
 @dataclass(frozen=True, slots=True)
 class _Furniture:
-    """What is the same on every page: addresses of files by name, wallets' glyphs by provider, policy."""
+    """What pages share: addresses of files, wallets' glyphs by provider, and stencils cut so far."""
 
     files: dict[str, str]
     glyphs: dict[str, Markup]
+    stencils: dict[Shape, Stencil] = field(default_factory=dict)
 
 
 @bp.get("/C/<token>")
@@ -82,7 +86,7 @@ def show(token: str) -> Response:
     opened = _open(token)
     if "wait" in request.args:
         opened = _ask(token, opened)
-    response = _page(token, opened)
+    response = _page(token, opened, _visit())
     if request.args.get("lang") in i18n.LANGUAGES:
         _remember(response, i18n.COOKIE, request.args["lang"])
     return response
@@ -95,29 +99,26 @@ def pay(token: str) -> Response:
 
     Whatever forbids it is said by the page itself, which knows how things stand now.
     """
-    opened, scene = _open(token), _scene()
-    wallet = request.form.get("provider", "")
-    if not any(choice.works and choice.info.code == wallet for choice in steps.choices_of(opened, scene)):
-        return _see_other(_here(token))
-    payer = Payer(scene, _return_url(token), ip=request.remote_addr)
+    opened = _open(token)
+    visit, wallet = _visit(), request.form.get("provider", "")
+    choices = steps.choices_of(opened, visit.scene)
+    if not any(choice.works and choice.info.code == wallet for choice in choices):
+        return _see_other(_here(token, visit.said_scene))
+    payer = Payer(visit.scene, _return_url(token, visit), ip=request.remote_addr)
     try:
         step = attempts.start_attempt(opened.charge_id, _account_of(opened, wallet), payer)
     except (Conflict, NotFound):
-        return _see_other(_here(token))
+        return _see_other(_here(token, visit.said_scene))
     except ProviderRejected as refusal:
-        log.warning(
-            "attempt refused", charge_id=opened.charge_id, provider=wallet, code=refusal.provider_code
-        )
-        response = _see_other(_here(token))
+        log.warning("refused", charge_id=opened.charge_id, provider=wallet, code=refusal.provider_code)
+        response = _see_other(_here(token, visit.said_scene))
     except ProviderUnreachable as silence:
-        log.warning(
-            "provider unreachable", charge_id=opened.charge_id, provider=wallet, reason=silence.detail
-        )
-        response = _page(token, look(token), chosen=wallet)
+        log.warning("no answer", charge_id=opened.charge_id, provider=wallet, reason=silence.detail)
+        response = _page(token, look(token), replace(visit, chosen=wallet))
         response.status_code = 503
         response.headers["Retry-After"] = str(UNREACHABLE_RETRY_S)
     else:
-        response = _see_other(_onward(token, step))
+        response = _see_other(_onward(token, step, visit))
     _remember(response, WALLET_COOKIE, wallet)
     return response
 
@@ -181,11 +182,6 @@ def _ask(token: str, opened: Opened) -> Opened:
     return opened
 
 
-def _scene() -> Scene:
-    said = request.values.get("scene", "")
-    return Scene(said) if said in SCENES else scene_of(request.user_agent.string)
-
-
 def _account_of(opened: Opened, wallet: str) -> accounts.OpenAccount:
     """The merchant's oldest enabled account at this provider.  Raises NotFound."""
     for row in accounts.list_accounts(opened.merchant_id, livemode=opened.livemode):
@@ -194,66 +190,84 @@ def _account_of(opened: Opened, wallet: str) -> accounts.OpenAccount:
     raise NotFound("this merchant has no such account")
 
 
-def _onward(token: str, step: NextStep) -> str:
+def _onward(token: str, step: NextStep, visit: Visit) -> str:
     """Where to go after an attempt was started."""
     if isinstance(step, Redirect):
         return step.url
     # Steps that need a page of ours are shown by GET, so that "back" and "reload" resend nothing.
-    return _here(token, go="1") if isinstance(step, PostForm | CallBridge) else _here(token)
+    more = {"go": "1"} if isinstance(step, PostForm | CallBridge) else {}
+    return _here(token, visit.said_scene, **more)
 
 
-def _page(token: str, opened: Opened, *, chosen: str | None = None) -> Response:
-    now, scene = clock.now(), _scene()
-    chosen = request.cookies.get(WALLET_COOKIE, "") if chosen is None else chosen
-    view = steps.view_of(opened, scene, now, chosen=chosen, came_back="back" in request.args)
-    furniture: _Furniture = current_app.extensions[_FURNITURE]
-    link = link_for(runtime().settings.origin, token.upper(), host_upper=False)
-    page = render_template(
-        "checkout/page.html",
-        furniture=furniture,
-        token=token,
-        opened=opened,
-        view=view,
-        scene=scene,
-        amount=Money(opened.amount_minor, opened.currency).text(),
-        refunded=Money(opened.refunded_minor, opened.currency).text() if opened.refunded_minor else None,
-        choices=_named(opened, scene, chosen),
-        wallet=_label(view.attempt.provider if view.attempt else opened.provider),
+def _visit() -> Visit:
+    said = request.values.get("scene", "")
+    said_scene = said if said in SCENES else ""
+    return Visit(
+        language=i18n.language(),
+        scene=Scene(said_scene) if said_scene else scene_of(request.user_agent.string),
+        said_scene=said_scene,
+        chosen=request.cookies.get(WALLET_COOKIE, ""),
         came_back="back" in request.args,
-        go="go" in request.args and view.face is Face.WAIT,
-        link=link,
-        drawing=_drawing_for(view, scene, link),
-        version=steps.version_of(opened, now),
-        left_s=steps.seconds_left(opened, now),
-        total_s=int((opened.expires_at - opened.created_at).total_seconds()),
-        polls=view.status in (Status.PENDING, Status.PROCESSING, Status.FAILED) or view.unsure,
-        waits=bool(opened.open_tries),
-        here=_here,
-        beijing=clock.to_beijing,
-        rfc3339=clock.to_rfc3339,
+        go="go" in request.args,
     )
+
+
+def _page(token: str, opened: Opened, visit: Visit) -> Response:
+    now = clock.now()
+    view = steps.view_of(opened, visit.scene, now, chosen=visit.chosen, came_back=visit.came_back)
+    shape = shape_of(opened, view, visit)
+    link = link_for(runtime().settings.origin, token.upper(), host_upper=False)
+    texts = texts_of(opened, token, link, now)
+    texts["drawing"] = _drawing_for(view, shape, link)
+    if view.face is Face.PAY:
+        page = _stencil_for(shape, texts).filled(texts)
+    else:
+        page = _rendered(
+            shape,
+            texts | receipt_of(opened),
+            opened=opened,
+            view=view,
+            wallet=_label(view.attempt.provider if view.attempt else opened.provider),
+        )
     response = Response(page, content_type="text/html; charset=utf-8")
     response.headers["Content-Security-Policy"] = _POLICY.format(forms=_forms(view))
     response.headers["Cache-Control"] = "no-store"
     response.headers["X-Robots-Tag"] = "noindex, nofollow"
-    response.headers["Vary"] = "User-Agent, Accept-Language, Cookie"
     return response
 
 
-def _named(opened: Opened, scene: Scene, chosen: str) -> list[dict[str, Any]]:
-    """The wallets for the template: code, label in the reader's language, works, checked."""
-    choices = steps.choices_of(opened, scene)
-    codes = [choice.info.code for choice in choices if choice.works]
-    first = chosen if chosen in codes else next(iter(codes), "")
-    return [
-        {
-            "code": choice.info.code,
-            "label": gettext(choice.info.label),
-            "works": choice.works,
-            "checked": choice.info.code == first,
-        }
-        for choice in choices
-    ]
+def _stencil_for(shape: Shape, texts: dict[str, object]) -> Stencil:
+    """The first page of a payment, cut once per shape: it is what everybody who scans a code waits for."""
+    stencils = _furniture().stencils
+    stencil = stencils.get(shape)
+    if stencil is None:
+        stencil = cut(_rendered(shape, {name: hole(name) for name in texts}))
+        if len(stencils) >= STENCILS_MAX:
+            stencils.clear()
+        stencils[shape] = stencil
+    return stencil
+
+
+def _rendered(shape: Shape, texts: Mapping[str, object], **more: Any) -> str:
+    furniture = _furniture()
+
+    def here(token: str, **changes: str) -> str:
+        return _here(token, shape.said_scene, **changes)
+
+    return render_template(
+        "checkout/page.html",
+        files=furniture.files,
+        glyphs=furniture.glyphs,
+        here=here,
+        **shape.variables(),
+        **texts,
+        **more,
+    )
+
+
+def _furniture() -> _Furniture:
+    furniture: _Furniture = current_app.extensions[_FURNITURE]
+    return furniture
 
 
 def _label(provider: str | None) -> str:
@@ -261,13 +275,11 @@ def _label(provider: str | None) -> str:
     return gettext(adapter.info.label) if adapter else ""
 
 
-def _drawing_for(view: View, scene: Scene, link: str) -> Markup | None:
+def _drawing_for(view: View, shape: Shape, link: str) -> Markup:
     """The code on the page: the wallet's own, or on a desktop the payment link, to go on with a phone."""
-    if view.face is Face.SCAN and view.attempt is not None and isinstance(view.attempt.step, ShowQR):
+    if view.attempt is not None and isinstance(view.attempt.step, ShowQR):
         return _drawn(view.attempt.step.content, gettext("Payment code"))
-    if scene is Scene.DESKTOP and view.face in (Face.PAY, Face.FAILED):
-        return _drawn(link, gettext("Payment link"))
-    return None
+    return _drawn(link, gettext("Payment link")) if shape.draws else Markup()
 
 
 @lru_cache(maxsize=512)  # 3 kB each; a page is loaded again whenever something changes
@@ -283,16 +295,15 @@ def _forms(view: View) -> str:
     return "'self' https:" if runtime().settings.origin.startswith("https:") else "'self' https: http:"
 
 
-def _here(token: str, **changes: str) -> str:
-    """This page's address, relative to itself, with where the shopper says they are kept in it."""
-    kept = {"scene": request.values["scene"]} if request.values.get("scene") in SCENES else {}
-    query = kept | changes
+def _here(token: str, said_scene: str, **changes: str) -> str:
+    """A page's address, relative to itself, with where the shopper says they are kept in it."""
+    query = ({"scene": said_scene} if said_scene else {}) | changes
     return f"{token}?{urlencode(query)}" if query else token
 
 
-def _return_url(token: str) -> str:
+def _return_url(token: str, visit: Visit) -> str:
     link = link_for(runtime().settings.origin, token.upper(), host_upper=False)
-    return f"{link}?{urlsplit(_here(token, back='1')).query}"
+    return link.rpartition("/")[0] + "/" + _here(token.upper(), visit.said_scene, back="1")
 
 
 def _attempt_json(opened: Opened) -> dict[str, str] | None:

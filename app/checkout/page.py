@@ -1,0 +1,130 @@
+"""What a page of the checkout is made of: its shape, which many payments share, and its texts.  Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from datetime import datetime, timedelta
+from typing import Any
+
+from app import clock
+from app.checkout import steps
+from app.checkout.steps import Face, Opened, Status, View
+from app.money import Money
+from app.providers.base import Scene
+
+# From this many characters on ("¥1,234.50" has nine) a price is set in smaller type, to stay on one line.
+LONG_PRICE_CHARS = 10
+_DAY = timedelta(days=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Visit:
+    """What a request says of the shopper.  Nothing of it is trusted with money.
+
+    ``chosen`` is the wallet this browser picked last; ``said_scene`` is a scene the shopper insists on.
+    """
+
+    language: str
+    scene: Scene
+    said_scene: str
+    chosen: str
+    came_back: bool
+    go: bool  # arrived from a form of ours, on the way to a wallet
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """A wallet as a page shows it; ``label`` is English and yet to be translated."""
+
+    code: str
+    label: str
+    works: bool
+    checked: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """All that decides which words and parts a page has, but for the payment's own texts."""
+
+    language: str
+    face: Face
+    scene: Scene
+    said_scene: str
+    livemode: bool
+    choices: tuple[Offer, ...]
+    is_long: bool
+    draws: bool  # the payment link as a code, beside the rest
+    elsewhere: bool
+    polls: bool
+    waits: bool  # an attempt is open, so a page without a script must load itself again
+    came_back: bool
+    go: bool
+
+    def variables(self) -> dict[str, Any]:
+        """For a template, by name."""
+        return {name: getattr(self, name) for name in _SHAPE_NAMES}
+
+
+_SHAPE_NAMES = tuple([field.name for field in fields(Shape)])
+_POLLED = (Status.PENDING, Status.PROCESSING, Status.FAILED)
+
+
+def shape_of(opened: Opened, view: View, visit: Visit) -> Shape:
+    """The shape of the page for this visit."""
+    return Shape(
+        language=visit.language,
+        face=view.face,
+        scene=visit.scene,
+        said_scene=visit.said_scene,
+        livemode=opened.livemode,
+        choices=_offers(opened, visit),
+        is_long=len(Money(opened.amount_minor, opened.currency).text()) >= LONG_PRICE_CHARS,
+        draws=visit.scene is Scene.DESKTOP and view.face in (Face.PAY, Face.FAILED),
+        elsewhere=view.elsewhere,
+        polls=view.status in _POLLED or view.unsure,
+        waits=bool(opened.open_tries),
+        came_back=visit.came_back,
+        go=visit.go and view.face is Face.WAIT,
+    )
+
+
+def texts_of(opened: Opened, token: str, link: str, now: datetime) -> dict[str, object]:
+    """The payment's own texts, by the names that the templates use."""
+    near = opened.expires_at - now < _DAY
+    return {
+        "token": token,
+        "link": link,
+        "shop": opened.merchant_name,
+        "initial": opened.merchant_name[:1],
+        "amount": Money(opened.amount_minor, opened.currency).text(),
+        "currency": opened.currency,
+        "description": opened.description,
+        "expires": clock.to_rfc3339(opened.expires_at),
+        "pay_by": clock.to_beijing(opened.expires_at, "%H:%M" if near else "%Y-%m-%d %H:%M"),
+        "version": steps.version_of(opened, now),
+        "left_s": steps.seconds_left(opened, now),
+        "total_s": int((opened.expires_at - opened.created_at).total_seconds()),
+    }
+
+
+def receipt_of(opened: Opened) -> dict[str, str]:
+    """What only a paid charge has to tell; empty texts for what it has not."""
+    refunded = Money(opened.refunded_minor, opened.currency).text() if opened.refunded_minor else ""
+    paid_at = opened.paid_at
+    return {
+        "paid_at": clock.to_rfc3339(paid_at) if paid_at else "",
+        "paid_at_beijing": clock.to_beijing(paid_at) if paid_at else "",
+        "refunded": refunded,
+    }
+
+
+def _offers(opened: Opened, visit: Visit) -> tuple[Offer, ...]:
+    choices = steps.choices_of(opened, visit.scene)
+    codes = [choice.info.code for choice in choices if choice.works]
+    first = visit.chosen if visit.chosen in codes else next(iter(codes), "")
+    return tuple(
+        [
+            Offer(choice.info.code, choice.info.label, choice.works, choice.info.code == first)
+            for choice in choices
+        ]
+    )
