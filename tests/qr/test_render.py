@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import re
 import string
 from xml.etree import ElementTree as ET
@@ -17,42 +16,12 @@ from app.qr import render
 from app.qr.encode import VERSION_MAX, Level, Matrix, matrix_for
 from app.qr.links import LinkFacts, LinkSigner, link_for, parse_token
 from app.qr.render import QUIET_ZONE, SIZE_PX_MAX, SIZE_PX_MIN, Kind
+from tests.qr.pictures import SVG, picture_of_png, picture_of_svg
 
 SIGNER = LinkSigner(["a key of thirty-two letters long."], purpose="charge")
 FACTS = LinkFacts("ch_01jd3w6j7hk8qz4v9x2b5n7m0t", "me_01jd3w0000k8qz4v9x2b5n7m0t", 1250, "CNY")
 LINK = link_for("https://pay.example.com", SIGNER.token_for(FACTS))
 SIZES = (SIZE_PX_MIN, 121, 240, 333, 600, 1024, SIZE_PX_MAX)
-SVG = "{http://www.w3.org/2000/svg}"
-
-
-def _picture_of_png(data: bytes) -> Image.Image:
-    picture = Image.open(io.BytesIO(data))
-    picture.load()
-    return picture
-
-
-def _picture_of_svg(data: bytes, module_px: int = 6) -> Image.Image:
-    """Follow the path's commands (M, m, h) with a pen one module wide, as SVG 2 chapter 9 says."""
-    root = ET.fromstring(data)
-    side = int(root.attrib["viewBox"].split()[2])
-    modules = Image.new("L", (side, side), 128)
-    tile, path = root.find(f"{SVG}rect"), root.find(f"{SVG}path")
-    assert tile is not None
-    assert path is not None
-    modules.paste(255, (0, 0, int(tile.attrib["width"]), int(tile.attrib["height"])))
-    commands = re.findall(r"([Mmh])(-?[\d.]+)(?: (-?[\d.]+))?", path.attrib["d"])
-    assert "".join(["".join([name, x, y and f" {y}"]) for name, x, y in commands]) == path.attrib["d"]
-    across, down = 0.0, 0.0
-    for name, x, y in commands:
-        if name == "h":
-            top = down - 0.5
-            assert top.is_integer()
-            modules.paste(0, (int(across), int(top), int(across + float(x)), int(top) + 1))
-            across += float(x)
-        else:
-            across, down = (across, down) if name == "m" else (0.0, 0.0)
-            across, down = across + float(x), down + float(y)
-    return modules.resize((side * module_px, side * module_px), Image.Resampling.NEAREST)
 
 
 def _picture_of_terminal(text: str, half_px: int = 6) -> Image.Image:
@@ -82,14 +51,14 @@ def _modules_of(picture: Image.Image, module_px: int, before: int, size: int) ->
 @pytest.mark.parametrize("level", Level)
 @pytest.mark.parametrize("size_px", SIZES)
 def test_a_png_of_every_level_and_size_is_read(read, level, size_px):
-    picture = _picture_of_png(render.png(matrix_for(LINK, level), size_px=size_px))
+    picture = picture_of_png(render.png(matrix_for(LINK, level), size_px=size_px))
     assert picture.size == (size_px, size_px)
     assert read(picture) == [LINK]
 
 
 @pytest.mark.parametrize("level", Level)
 def test_an_svg_of_every_level_is_read(read, level):
-    assert read(_picture_of_svg(render.svg(matrix_for(LINK, level)))) == [LINK]
+    assert read(picture_of_svg(render.svg(matrix_for(LINK, level)))) == [LINK]
 
 
 @pytest.mark.parametrize("level", Level)
@@ -101,7 +70,7 @@ def test_a_dark_terminal_of_every_level_is_read(read, level):
 def test_blocks_of_nothing_but_zeros_are_read(read, level):
     """qrcode 8.2 cannot divide a block of zeros; a link with a long run of them must still be drawn."""
     link = LINK + "0" * 180
-    assert read(_picture_of_png(render.png(matrix_for(link, level), size_px=600))) == [link]
+    assert read(picture_of_png(render.png(matrix_for(link, level), size_px=600))) == [link]
 
 
 @settings(max_examples=25)
@@ -115,7 +84,7 @@ def test_blocks_of_nothing_but_zeros_are_read(read, level):
 def test_a_link_survives_the_way_through_both_readers(readers, body, host, amount_minor, level, host_upper):
     facts = LinkFacts(f"ch_0{body}", "me_01jd3w0000k8qz4v9x2b5n7m0t", amount_minor, "CNY")
     link = link_for(f"https://{host}.example", SIGNER.token_for(facts), host_upper=host_upper)
-    picture = _picture_of_png(render.png(matrix_for(link, level), size_px=480))
+    picture = picture_of_png(render.png(matrix_for(link, level), size_px=480))
     for read in readers:
         assert read(picture) == [link]
     assert SIGNER.is_genuine(parse_token(link.rpartition("/")[2]), facts)
@@ -128,9 +97,9 @@ def test_every_drawing_shows_exactly_the_matrix(letter, length):
     for size_px in (SIZE_PX_MIN, 127, 600):
         module_px = size_px // (matrix.size + 2 * QUIET_ZONE)
         before = (size_px - module_px * matrix.size) // 2
-        png = _picture_of_png(render.png(matrix, size_px=size_px)).convert("L")
+        png = picture_of_png(render.png(matrix, size_px=size_px)).convert("L")
         assert _modules_of(png, module_px, before, matrix.size) == matrix
-    assert _modules_of(_picture_of_svg(render.svg(matrix)), 6, 6 * QUIET_ZONE, matrix.size) == matrix
+    assert _modules_of(picture_of_svg(render.svg(matrix)), 6, 6 * QUIET_ZONE, matrix.size) == matrix
     shown = _picture_of_terminal(render.terminal(matrix))
     assert _modules_of(shown, 6, 6 * QUIET_ZONE, matrix.size) == matrix
 
@@ -138,7 +107,7 @@ def test_every_drawing_shows_exactly_the_matrix(letter, length):
 @pytest.mark.parametrize("size_px", [SIZE_PX_MIN, 127, 128, 600, 601, SIZE_PX_MAX])
 def test_a_png_is_one_bit_deep_with_a_white_quiet_zone_of_four_modules_or_more(size_px):
     matrix = matrix_for(LINK)
-    picture = _picture_of_png(render.png(matrix, size_px=size_px))
+    picture = picture_of_png(render.png(matrix, size_px=size_px))
     assert picture.format == "PNG"
     assert picture.mode == "1"
     grey = picture.convert("L")
@@ -156,7 +125,7 @@ def test_a_png_is_one_bit_deep_with_a_white_quiet_zone_of_four_modules_or_more(s
     ("asked", "given_px"), [(-1, 120), (0, 120), (119, 120), (2049, 2048), (10**9, 2048)]
 )
 def test_the_size_of_a_png_is_clamped(asked, given_px):
-    assert _picture_of_png(render.png(matrix_for(LINK), size_px=asked)).size == (given_px, given_px)
+    assert picture_of_png(render.png(matrix_for(LINK), size_px=asked)).size == (given_px, given_px)
 
 
 def test_the_largest_symbol_still_has_a_pixel_a_module_at_the_smallest_size():
@@ -173,7 +142,7 @@ def test_an_svg_is_a_white_tile_with_one_dark_path_and_nothing_else():
     tile, path = root[1].attrib, root[2].attrib
     assert (tile["width"], tile["height"], tile["fill"]) == (str(side), str(side), "#fff")
     assert path["stroke"] == "#000"
-    picture = _picture_of_svg(render.svg(matrix), module_px=1)
+    picture = picture_of_svg(render.svg(matrix), module_px=1)
     box = picture.point(lambda value: 255 - value).getbbox()
     assert box == (QUIET_ZONE, QUIET_ZONE, QUIET_ZONE + matrix.size, QUIET_ZONE + matrix.size)
 
