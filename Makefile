@@ -2,6 +2,7 @@
 
 PYTHON ?= python3
 WORKERS ?= 2
+ROUNDS ?= 2000
 VENV := .venv
 BIN := $(VENV)/bin
 CATALOGUES := $(wildcard translations/*/LC_MESSAGES/messages.po)
@@ -9,7 +10,7 @@ CATALOGUES := $(wildcard translations/*/LC_MESSAGES/messages.po)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev run test check bench lock translations clean
+.PHONY: help setup setup-dev run test prove-story check bench lock translations clean
 .DELETE_ON_ERROR:
 
 help: ## what can be made
@@ -27,6 +28,9 @@ run: setup ## start Mafu and print where it listens
 test: setup-dev ## run all tests; STRICT=1 fails on skips, ARGS="-k settle" goes to pytest, WORKERS=0 runs in one process
 	@.ci/system-packages
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile $(ARGS)
+
+prove-story: setup-dev ## tell ROUNDS random stories of the world (2,000 take about two hours)
+	STORY_ROUNDS=$(ROUNDS) $(BIN)/python -m pytest -n $(WORKERS) -p no:schemathesis tests/test_story.py
 
 check: setup-dev ## lint, format, types: all three, even if the first finds something
 	@failed=0; for step in 'ruff check' 'ruff format --check' 'mypy'; do \

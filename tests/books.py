@@ -21,7 +21,9 @@ from tests.conftest import Shop
 PRICE = Money(1250, "CNY")
 
 
-def make_charge(shop: Shop, *, minor: int = 1250, life: timedelta = timedelta(hours=2), **more: Any) -> sa.Row[Any]:
+def make_charge(
+    shop: Shop, *, minor: int = 1250, life: timedelta = timedelta(hours=2), **more: Any
+) -> sa.Row[Any]:
     """A pending charge."""
     new = NewCharge(Money(minor, "CNY"), "一杯拿铁", expires_in_s=int(life.total_seconds()), **more)
     return lifecycle.open_charge(shop.id, livemode=False, new=new)

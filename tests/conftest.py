@@ -19,7 +19,7 @@ import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 
-from app import clock, db, runtime
+from app import clock, db
 from app.config import Settings, load_settings
 from app.factory import create_app
 from app.merchants import accounts, keys, people
@@ -157,12 +157,16 @@ def running(settings: Settings, far_side: AlipayFarSide | None = None) -> Iterat
         mine = application.extensions["mafu.runtime"]
         application.extensions["mafu.runtime"] = replace(mine, outbound=far_side)
     with application.app_context():
-        yield application
-        db.dispose()
+        try:
+            yield application
+        finally:
+            db.dispose()
 
 
 def add_shop(
-    email: str = "owner@cafe.example", name: str = "晨光咖啡馆", password: str | None = "correct horse battery"
+    email: str = "owner@cafe.example",
+    name: str = "晨光咖啡馆",
+    password: str | None = "correct horse battery",
 ) -> Shop:
     """A merchant with an owner, a test key and an Alipay account whose far side is the forge."""
     merchant_id, user_id = people.add_merchant(name, email=email, password=password)

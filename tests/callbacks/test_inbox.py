@@ -92,7 +92,9 @@ def test_a_wrong_amount_is_kept_answered_and_raised(merchant, far_side, post):
 
 
 def test_a_genuine_notification_of_somebody_elses_order_is_kept_as_an_incident(merchant, post):
-    fields = alipay_forge.notice_fields("20240115100000000009", "TRADE_SUCCESS", alipay_forge.Money(1999, "CNY"))
+    fields = alipay_forge.notice_fields(
+        "20240115100000000009", "TRADE_SUCCESS", alipay_forge.Money(1999, "CNY")
+    )
     notice = alipay_forge.notice(fields)
     for _ in range(2):
         assert post(notice)[1] != b"success"

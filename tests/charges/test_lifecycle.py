@@ -70,7 +70,9 @@ def test_pages_run_both_ways_without_gap_or_overlap(merchant, other_merchant):
     make_charge(other_merchant)
 
     def page(**cursor):
-        rows, more = lifecycle.list_charges(merchant.id, livemode=False, wanted=ChargeFilter(limit=3, **cursor))
+        rows, more = lifecycle.list_charges(
+            merchant.id, livemode=False, wanted=ChargeFilter(limit=3, **cursor)
+        )
         return [row.id for row in rows], more
 
     assert page() == (ids[:3], True)

@@ -47,7 +47,9 @@ def test_the_same_success_again_changes_nothing(merchant):
     assert event_types(charge.id) == ["charge.created", "charge.paid"]
 
 
-@pytest.mark.parametrize("amount", [Money(1249, "CNY"), Money(1251, "CNY"), Money(1250, "USD"), Money(1, "CNY")])
+@pytest.mark.parametrize(
+    "amount", [Money(1249, "CNY"), Money(1251, "CNY"), Money(1250, "USD"), Money(1, "CNY")]
+)
 def test_wrong_amount_never_pays(merchant, amount):
     charge = make_charge(merchant)
     number = make_attempt(merchant, charge.id)
