@@ -19,7 +19,7 @@ import click
 import sqlalchemy as sa
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
-from flask import Flask, url_for
+from flask import current_app, url_for
 
 from app import clock, runtime
 from app.charges import lifecycle
@@ -64,20 +64,20 @@ def load(settings: Settings) -> Demo | None:
         return None
 
 
-def settle_in(app: Flask, base_url: str) -> None:
+def settle_in(base_url: str) -> None:
     """Let this process write links with ``base_url``, as its siblings do."""
-    runtime.init_app(app, runtime.settings().model_copy(update={"base_url": base_url}))
+    runtime.init_app(current_app, runtime.settings().model_copy(update={"base_url": base_url}))
 
 
-def adopt(app: Flask) -> None:
+def adopt() -> None:
     """In a second terminal: write links as the running demo does, unless MAFU_BASE_URL says otherwise."""
     settings = runtime.settings()
     found = load(settings) if settings.is_demo and not settings.base_url else None
     if found is not None:
-        settle_in(app, found.base_url)
+        settle_in(found.base_url)
 
 
-def seed(app: Flask, places: Places) -> Demo:
+def seed(places: Places) -> Demo:
     """Make what is missing, keep what is there, and write it down.  The sandbox must be up."""
     before = load(runtime.settings())
     merchant_id, user_id = _merchant()
@@ -89,7 +89,7 @@ def seed(app: Flask, places: Places) -> Demo:
         sandbox_url=places.sandbox_url,
         api_key=_api_key(merchant_id, before),
         webhook_secret=secret,
-        sign_in_url=sign_in_url(app, merchant_id, user_id),
+        sign_in_url=sign_in_url(merchant_id, user_id),
         charge_url=link_of(charge),
         charge_id=charge.id,
     )
@@ -97,10 +97,10 @@ def seed(app: Flask, places: Places) -> Demo:
     return demo
 
 
-def sign_in_url(app: Flask, merchant_id: str, user_id: str) -> str:
+def sign_in_url(merchant_id: str, user_id: str) -> str:
     """A link that signs this user in once, within a day."""
     token = people.make_sign_in_link(merchant_id, user_id)
-    with app.test_request_context(base_url=runtime.settings().origin):
+    with current_app.test_request_context(base_url=runtime.settings().origin):
         return url_for("merchants.use_link", token=token, _external=True)
 
 

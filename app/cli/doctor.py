@@ -19,7 +19,7 @@ import click
 import sqlalchemy as sa
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from flask import Flask, current_app
+from flask import current_app
 from flask.cli import with_appcontext
 from sqlalchemy import Connection
 from sqlalchemy.engine import make_url
@@ -67,8 +67,7 @@ class Finding:
 @with_appcontext
 def doctor_command(as_json: bool) -> None:
     """Check that everything is as it must be.  Exits 1 if anything has failed."""
-    app: Flask = current_app._get_current_object()  # type: ignore[attr-defined]  # noqa: SLF001
-    demo.adopt(app)
+    demo.adopt()
     findings = examine()
     is_well = all(finding.level is not Level.FAILED for _, finding in findings)
     if as_json:

@@ -6,7 +6,6 @@ import sys
 
 import click
 import sqlalchemy as sa
-from flask import Flask, current_app
 from flask.cli import AppGroup, with_appcontext
 
 from app.charges import lifecycle
@@ -46,11 +45,10 @@ _live_option = click.option("--live", is_flag=True, help="Real money; test mode 
 @output.told
 def add_merchant(name: str, email: str, language: str, password_stdin: bool, as_json: bool) -> None:
     """Open a shop: its owner signs in with the link that is printed, once, within a day."""
-    app = _app()
-    demo.adopt(app)
+    demo.adopt()
     password = sys.stdin.readline().rstrip("\r\n") if password_stdin else None
     merchant_id, user_id = people.add_merchant(name, email=email, language=language, password=password)
-    link = demo.sign_in_url(app, merchant_id, user_id)
+    link = demo.sign_in_url(merchant_id, user_id)
     _show({"merchant": merchant_id, "user": user_id, "sign_in_url": link}, as_json)
 
 
@@ -108,7 +106,7 @@ def create_charge(
     as_json: bool,
 ) -> None:
     """Ask for an amount; prints the payment link and its QR code."""
-    demo.adopt(_app())
+    demo.adopt()
     new = NewCharge(
         _money(amount, currency), description, merchant_order_no=order_no, expires_in_s=expires_in_s
     )
@@ -119,11 +117,6 @@ def create_charge(
     output.say(output.qr_code(charge["url"]))
     facts = {"charge": charge["id"], "amount": new.amount.text(), "link": charge["url"]}
     output.say_facts(facts | {"expires": charge["expires_at"]})
-
-
-def _app() -> Flask:
-    app: Flask = current_app._get_current_object()  # type: ignore[attr-defined]  # noqa: SLF001
-    return app
 
 
 def _money(amount: str, currency: str) -> Money:

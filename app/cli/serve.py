@@ -14,7 +14,6 @@ from collections.abc import Callable, Iterator, Mapping
 
 import click
 import flask_migrate
-from flask import Flask, current_app
 from flask.cli import with_appcontext
 
 from app import db, runtime
@@ -41,7 +40,6 @@ def serve_command(verbose: bool) -> None:
 
     HOST, PORT, SANDBOX_PORT and MAFU_DATA say where.  Ctrl-C or SIGTERM ends all of it.
     """
-    app: Flask = current_app._get_current_object()  # type: ignore[attr-defined]  # noqa: SLF001
     settings = runtime.settings()
     here = places.places_of(settings)
     if settings.is_demo and not verbose and "MAFU_LOG_LEVEL" not in os.environ:
@@ -53,7 +51,7 @@ def serve_command(verbose: bool) -> None:
         flask_migrate.upgrade(directory=str(ROOT / "migrations"))
         family = _family(settings, here, verbose=verbose)
         try:
-            _run(app, here, family, is_over)
+            _run(here, family, is_over)
         except _Ended:
             pass
         finally:
@@ -61,15 +59,15 @@ def serve_command(verbose: bool) -> None:
     output.say("stopped", err=True)
 
 
-def _run(app: Flask, here: Places, family: Mapping[str, Child], is_over: Callable[[], bool]) -> None:
+def _run(here: Places, family: Mapping[str, Child], is_over: Callable[[], bool]) -> None:
     settings, everybody = runtime.settings(), list(family.values())
     output.say(f"starting {', '.join(family)} …", err=True)
     for child in everybody:
         children.start(child)
     if settings.is_demo:
-        demo.settle_in(app, here.base_url)
+        demo.settle_in(here.base_url)
         _wait_for(here.near_sandbox_url, family["sandbox"], everybody, is_over)
-        shop = demo.seed(app, here)
+        shop = demo.seed(here)
         _wait_for(here.near_base_url, family["web"], everybody, is_over)
         output.say(banner.demo_banner(runtime.settings(), shop))
     else:

@@ -32,7 +32,7 @@ def places(site, far) -> Places:
 
 @pytest.fixture
 def shop(house, places) -> demo.Demo:
-    return demo.seed(house, places)
+    return demo.seed(places)
 
 
 @pytest.fixture
@@ -77,7 +77,7 @@ def test_the_account_can_speak_to_the_sandbox(shop):
 
 def test_a_second_start_keeps_everything_but_the_way_in(shop, house, places):
     before = rows_of(Job)
-    again = demo.seed(house, places)
+    again = demo.seed(places)
     assert asdict(again) | {"sign_in_url": ""} == asdict(shop) | {"sign_in_url": ""}
     assert again.sign_in_url != shop.sign_in_url
     assert len(accounts.list_accounts(owner().merchant_id, livemode=False)) == 1
@@ -88,30 +88,30 @@ def test_a_second_start_keeps_everything_but_the_way_in(shop, house, places):
 
 def test_a_charge_that_can_no_longer_be_paid_is_replaced(shop, house, places, at):
     lifecycle.cancel_charge(owner().merchant_id, shop.charge_id)
-    second = demo.seed(house, places)
+    second = demo.seed(places)
     assert second.charge_id != shop.charge_id
     at(demo.LIFE - timedelta(minutes=30))
-    assert demo.seed(house, places).charge_id != second.charge_id, "it would end in half an hour"
+    assert demo.seed(places).charge_id != second.charge_id, "it would end in half an hour"
 
 
 def test_a_revoked_key_is_replaced(shop, house, places):
     caller = keys.authenticate(shop.api_key)
     keys.revoke_key(caller.merchant_id, caller.key_id)
-    assert keys.authenticate(demo.seed(house, places).api_key).key_id != caller.key_id
+    assert keys.authenticate(demo.seed(places).api_key).key_id != caller.key_id
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"api_key": "x"}', '{"sandbox": 1}'])
 def test_a_file_that_makes_no_sense_is_written_anew(shop, house, places, folder, text):
     (folder / "demo.json").write_text(text)
     assert demo.load(house.extensions["mafu.runtime"].settings) is None
-    assert keys.authenticate(demo.seed(house, places).api_key)
+    assert keys.authenticate(demo.seed(places).api_key)
 
 
 def test_a_sandbox_that_forgot_the_shop_is_told_again(shop, house, places, far):
     [row] = accounts.list_accounts(owner().merchant_id, livemode=False)
     before = accounts.settings_of(row.id)
     requests.post(f"{far}/control/reset", json={"apps": True}, timeout=5).raise_for_status()
-    demo.seed(house, places)
+    demo.seed(places)
     after = accounts.settings_of(row.id)
     assert after["private_key"] == before["private_key"]
     assert after["app_id"] != before["app_id"]
@@ -119,7 +119,7 @@ def test_a_sandbox_that_forgot_the_shop_is_told_again(shop, house, places, far):
 
 def test_a_sandbox_that_moved_is_followed(shop, house, site, far):
     moved = far.replace("127.0.0.1", "localhost")
-    demo.seed(house, Places(site.url, moved, site.url, moved, (), ()))
+    demo.seed(Places(site.url, moved, site.url, moved, (), ()))
     assert [row.url for row in endpoints.list_endpoints(owner().merchant_id, livemode=False)] == [
         f"{moved}/receiver/hook"
     ]
@@ -128,7 +128,7 @@ def test_a_sandbox_that_moved_is_followed(shop, house, site, far):
 def test_a_disabled_endpoint_is_enabled_again(shop, house, places):
     [row] = endpoints.list_endpoints(owner().merchant_id, livemode=False)
     endpoints.disable_endpoint(row.merchant_id, row.id, endpoints.FAILING)
-    demo.seed(house, places)
+    demo.seed(places)
     [row] = endpoints.list_endpoints(owner().merchant_id, livemode=False)
     assert row.disabled_at is None
 
@@ -141,8 +141,8 @@ def test_commands_in_a_second_terminal_write_the_running_demos_links(shop, house
     (folder / "demo.json").write_text(json.dumps(asdict(shop) | {"base_url": "http://192.168.1.7:8000"}))
     runtime = house.extensions["mafu.runtime"]
     assert runtime.settings.base_url, "these tests say where the house is, so the file is not asked"
-    demo.adopt(house)
+    demo.adopt()
     assert house.extensions["mafu.runtime"] is runtime
-    demo.settle_in(house, "")
-    demo.adopt(house)
+    demo.settle_in("")
+    demo.adopt()
     assert house.extensions["mafu.runtime"].settings.origin == "http://192.168.1.7:8000"
