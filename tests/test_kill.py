@@ -216,10 +216,12 @@ def _alipay() -> Iterator[tuple[Alipay, str]]:
     server = make_server("127.0.0.1", 0, gateway, threaded=True, request_handler=_Silent)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
     thread.start()
-    yield alipay, f"http://127.0.0.1:{server.port}/gateway.do"
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    try:
+        yield alipay, f"http://127.0.0.1:{server.port}/gateway.do"
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
 
 
 class _Silent(WSGIRequestHandler):
