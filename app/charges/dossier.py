@@ -20,19 +20,23 @@ _REFUNDS_FOLLOWED = 5
 
 
 class Turn(StrEnum):
-    """What can happen in the life of a charge."""
+    """What can happen in the life of a charge, causes before effects."""
 
     CREATED = "created"
     ATTEMPT_STARTED = "attempt_started"
     ATTEMPT_ENDED = "attempt_ended"
-    PAID = "paid"
-    PAID_LATE = "paid_late"
     EXPIRED = "expired"
     CANCELED = "canceled"
+    PAID = "paid"
+    PAID_LATE = "paid_late"
     REFUND_RESERVED = "refund_reserved"
     REFUND_ENDED = "refund_ended"
     INCIDENT = "incident"
     TOLD = "told"  # a webhook was delivered
+
+
+# One transaction reads the clock several times; within a second the cause comes first.
+_RANK = {turn: rank for rank, turn in enumerate(Turn)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,9 +71,8 @@ def compile_dossier(merchant_id: str, charge_id: str) -> Dossier:
         told += history.list_deliveries(
             merchant_id, livemode=charge.livemode, object_id=object_id, page=Page(limit=_DELIVERIES_SHOWN)
         )[0]
-    steps = sorted(
-        [*_own_steps(charge), *_steps_of_others(tried, returned, raised, told)], key=lambda step: step.at
-    )
+    steps = [*_own_steps(charge), *_steps_of_others(tried, returned, raised, told)]
+    steps.sort(key=lambda step: (step.at.replace(microsecond=0), _RANK[step.turn]))
     return Dossier(charge, tried, returned, raised, told, steps)
 
 

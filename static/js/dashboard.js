@@ -64,6 +64,7 @@ async function refresh() {
     else if (!region.isEqualNode(fresh)) region.replaceChildren(...fresh.childNodes);
   }
   every = Number(page.getElementById("main")?.dataset.live ?? 0);
+  if (!every) document.querySelectorAll("[data-while-live]").forEach((element) => element.remove());
 }
 
 async function keepFresh() {

@@ -1,0 +1,74 @@
+"""API keys: shown once, in one mode, and useless from the moment they are revoked."""
+
+from __future__ import annotations
+
+import re
+
+from flask import Flask
+from flask.testing import FlaskClient
+
+from app.merchants.models import ApiKey
+from tests import books
+from tests.conftest import Shop
+from tests.dashboard.person import Person
+
+
+def made(owner: Person, name: str = "网店") -> str:
+    owner.get("/keys")
+    response = owner.post("/keys", {"name": name})
+    assert response.status_code == 201
+    [key] = set(re.findall(r"mafu_sk_(?:test|live)_[0-9A-Za-z]{30,}", response.text))
+    return key
+
+
+def test_a_key_is_shown_once(owner: Person) -> None:
+    key = made(owner)
+    assert key.startswith("mafu_sk_test_")
+    for path in ("/keys", "/", "/settings"):
+        assert key not in owner.get(path).text
+    assert key[-4:] in owner.get("/keys").text
+    assert key not in str(books.rows_of(ApiKey))
+
+
+def test_a_revoked_key_opens_nothing(owner: Person, client: FlaskClient) -> None:
+    key = made(owner)
+    assert client.get("/v1/charges", headers={"Authorization": f"Bearer {key}"}).status_code == 200
+    row = books.row_of(ApiKey, last4=key[-4:])
+    assert owner.post(f"/keys/{row.id}/revoke").location == "/keys?notice=revoked"
+    refused = client.get("/v1/charges", headers={"Authorization": f"Bearer {key}"})
+    assert refused.status_code == 401
+    assert refused.json["error"]["code"] == "api_key_revoked"
+    assert owner.post(f"/keys/{row.id}/revoke").status_code == 404
+    assert "Revoked" in owner.get("/keys").text
+
+
+def test_a_key_is_of_the_mode_in_which_the_form_was_shown(owner: Person) -> None:
+    page = owner.get("/keys?mode=live")
+    assert "Create live key" in page.text
+    assert 'name="mode" value="live"' in page.text
+    assert made(owner).startswith("mafu_sk_live_")
+    owner.get("/keys?mode=test")  # in another window, meanwhile
+    response = owner.post("/keys", {"name": "till", "mode": "live"})
+    assert "mafu_sk_live_" in response.text
+
+
+def test_each_mode_lists_its_own_keys(owner: Person) -> None:
+    made(owner, "only for tests")
+    assert "only for tests" in owner.get("/keys").text
+    assert "only for tests" not in owner.get("/keys?mode=live").text
+
+
+def test_a_name_that_is_none_is_refused_with_words(owner: Person, merchant: Shop) -> None:
+    owner.get("/keys")
+    for name in ("", " ", "x" * 81):
+        response = owner.post("/keys", {"name": name})
+        assert response.status_code == 400
+        assert "A name has 1 to 80 characters." in response.text
+    assert len(books.rows_of(ApiKey, merchant_id=merchant.id)) == 1
+
+
+def test_the_test_bar_is_on_every_page_of_test_mode_alone(app: Flask, owner: Person) -> None:
+    for path in ("/", "/charges", "/keys", "/webhooks", "/settings"):
+        assert 'class="testbar"' in owner.get(f"{path}?mode=test").text
+        assert 'class="testbar"' not in owner.get(f"{path}?mode=live").text
+        assert 'class="testbar"' not in owner.get(path).text  # remembered

@@ -1,0 +1,250 @@
+"""What holds in every room: a door, guarded forms, walls between merchants, two languages, no inline code."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import pytest
+from babel.messages.extract import extract_from_dir
+from babel.messages.pofile import read_po
+from flask import Flask
+
+from app.callbacks import inbox
+from app.charges.incidents import raise_incident
+from app.charges.models import Charge, Incident
+from app.db import transaction
+from app.merchants import accounts, keys, people
+from app.merchants.models import ApiKey, Merchant, Session
+from app.webhooks import endpoints
+from app.webhooks.models import Delivery, WebhookEndpoint
+from tests import books
+from tests.conftest import Shop
+from tests.dashboard.person import Person, rules
+from tests.far_side import AlipayFarSide
+
+ROOT = Path(__file__).parents[2]
+PUBLIC = {"/sign-in", "/sign-in/<token>"}
+NASTY = "<script>alert(1)</script>\"'&{{7*7}}"
+
+
+def full_shop(shop: Shop, far_side: AlipayFarSide, text: str = "一杯拿铁") -> dict[str, str]:
+    """One of everything, by the name that addresses give it."""
+    endpoint, _ = endpoints.create_endpoint(
+        shop.id, livemode=False, url="http://127.0.0.1:9/hook", description=text
+    )
+    charge = books.make_charge(shop, metadata={"note": text}, merchant_order_no=f"NO-{shop.id[-6:]}")
+    books.make_attempt(shop, charge.id)
+    paid = books.make_charge(shop)
+    number = books.make_attempt(shop, paid.id)
+    far_side.pay(number)
+    inbox.receive(accounts.open_account(shop.account_id), far_side.notice(number))
+    with transaction() as tx:
+        raise_incident(
+            tx, shop.id, kind="amount_mismatched", subject_id="at_1", charge_id=paid.id, detail=text
+        )
+    key_id, _ = keys.create_key(shop.id, livemode=False, name=text)
+    delivery = books.rows_of(Delivery, merchant_id=shop.id)[0]
+    return {
+        "charge_id": charge.id,
+        "paid_id": paid.id,
+        "endpoint_id": endpoint.id,
+        "event_id": delivery.event_id,
+        "delivery_id": delivery.id,
+        "key_id": key_id,
+        "incident_id": books.row_of(Incident, merchant_id=shop.id).id,
+        "token": people.make_sign_in_link(shop.id, shop.user_id),
+    }
+
+
+def filled(rule: str, things: dict[str, str]) -> str:
+    """``("/charges/<charge_id>", …) -> "/charges/ch_01…"``."""
+    return re.sub(r"<(\w+)>", lambda found: things[found[1]], rule)
+
+
+def all_pages(app: Flask, things: dict[str, str]) -> list[str]:
+    pages = [filled(rule.rule, things) for rule in rules(app, "GET")]
+    return [
+        *pages,
+        f"/charges/{things['paid_id']}",
+        f"/charges/{things['paid_id']}/callbacks",
+        "/charges?q=none",
+    ]
+
+
+@pytest.mark.parametrize(("language", "word"), [("zh", "订单"), ("en", "Charges")])
+def test_every_page_speaks_both_languages(
+    app: Flask, merchant: Shop, far_side: AlipayFarSide, language: str, word: str
+) -> None:
+    things = full_shop(merchant, far_side)
+    person = Person(app, language)
+    person.sign_in(merchant)
+    for path in all_pages(app, things):
+        response = person.get(path)
+        if "html" not in response.content_type or path.startswith("/sign-in"):
+            continue
+        assert response.status_code == 200, path
+        assert f'<html lang="{"zh-CN" if language == "zh" else "en"}">' in response.text
+        assert path.endswith("/print") or word in response.text, path
+
+
+def test_a_choice_of_language_is_remembered(owner: Person) -> None:
+    owner.get("/?lang=zh")
+    assert '<html lang="zh-CN">' in owner.get("/charges").text
+
+
+def test_every_text_of_the_dashboard_is_translated() -> None:
+    translated = set()
+    for path in (ROOT / "translations").rglob("*.po"):
+        with path.open("rb") as file:
+            translated |= {
+                (m.id, m.context) for m in read_po(file) if m.id and m.string and "fuzzy" not in m.flags
+            }
+    keywords = {"_": None, "_l": None, "gettext": None, "ngettext": (1, 2), "pgettext": ((1, "c"), 2)}
+    places = [(ROOT / "templates", f"{name}/**.html", "jinja2") for name in ("dashboard", "print")]
+    places += [(ROOT / "app", f"{name}/views.py", "python") for name in ("merchants", "charges", "webhooks")]
+    texts = [
+        (text, context)
+        for folder, pattern, method in places
+        for _, _, text, _, context in extract_from_dir(folder, [(pattern, method)], keywords=keywords)
+    ]
+    assert len(texts) > 200
+    assert [text for text in texts if text not in translated] == []
+
+
+def test_nobody_enters_without_a_session(
+    app: Flask, merchant: Shop, far_side: AlipayFarSide, passer_by: Person
+) -> None:
+    things = full_shop(merchant, far_side)
+    passer_by.get("/sign-in")
+    seen = 0
+    for rule in rules(app):
+        if rule.rule in PUBLIC:
+            continue
+        path = filled(rule.rule, things)
+        for method in sorted((rule.methods or set()) & {"GET", "POST"}):
+            response = passer_by.get(path) if method == "GET" else passer_by.post(path)
+            assert response.status_code == 302, (method, path)
+            assert response.location.startswith("/sign-in"), (method, path)
+            assert method == "POST" or path == "/" or path in response.location.replace("%2F", "/")
+            seen += 1
+    assert seen > 25
+    assert books.charge_of(merchant, things["charge_id"]).state == "pending"
+
+
+def test_every_form_needs_its_guard(
+    app: Flask, merchant: Shop, far_side: AlipayFarSide, owner: Person
+) -> None:
+    things = full_shop(merchant, far_side)
+    posts = list(rules(app, "POST"))
+    assert len(posts) > 12
+    for rule in posts:
+        response = owner.post(
+            filled(rule.rule, things), {"name": "x", "amount": "1", "description": "x"}, guarded=False
+        )
+        assert response.status_code == 400, rule.rule
+    assert books.charge_of(merchant, things["charge_id"]).state == "pending"
+    assert len(books.rows_of(Charge)) == 2
+    assert owner.get("/").status_code == 200
+
+
+def test_looking_changes_nothing(app: Flask, merchant: Shop, far_side: AlipayFarSide, owner: Person) -> None:
+    things = full_shop(merchant, far_side)
+    tables = (Charge, ApiKey, WebhookEndpoint, Delivery, Incident, Merchant, Session)
+    before = [books.rows_of(table) for table in tables]
+    for path in all_pages(app, things):
+        assert owner.get(path).status_code in (200, 302), path
+    assert [books.rows_of(table) for table in tables] == before
+
+
+def test_another_merchants_things_do_not_exist(
+    app: Flask, merchant: Shop, other_merchant: Shop, far_side: AlipayFarSide, owner: Person
+) -> None:
+    theirs = full_shop(other_merchant, far_side)
+    tables = (Charge, ApiKey, WebhookEndpoint, Delivery, Incident)
+    before = [books.rows_of(table, merchant_id=other_merchant.id) for table in tables]
+    seen = 0
+    for rule in rules(app):
+        if "<" not in rule.rule or rule.rule in PUBLIC:
+            continue
+        path = filled(rule.rule, theirs)
+        response = owner.get(path) if "GET" in (rule.methods or ()) else owner.post(path)
+        assert response.status_code == 404, path
+        assert "隔壁老王" not in response.text
+        seen += 1
+    assert seen > 12
+    assert [books.rows_of(table, merchant_id=other_merchant.id) for table in tables] == before
+    for path in (
+        "/",
+        "/charges",
+        "/keys",
+        "/webhooks",
+        "/incidents",
+        "/settings",
+        f"/charges?q={theirs['charge_id']}",
+    ):
+        page = owner.get(path, follow_redirects=True).text
+        assert not [thing for name, thing in theirs.items() if name != "charge_id" and thing in page], path
+        assert f"NO-{other_merchant.id[-6:]}" not in page
+
+
+def test_markup_in_names_stays_text(
+    app: Flask, merchant: Shop, far_side: AlipayFarSide, owner: Person
+) -> None:
+    things = full_shop(merchant, far_side, NASTY)
+    owner.post("/settings", {"form": "shop", "name": NASTY, "language": "zh"})
+    owner.get("/charges/new")
+    owner.post("/charges/new", {"amount": NASTY, "description": NASTY, "merchant_order_no": NASTY})
+    for path in all_pages(app, things):
+        page = owner.get(path)
+        if "html" in page.content_type:
+            assert "<script>alert" not in page.text, path
+            assert "49" not in page.text or "{{7*7}}" in page.text, path
+    assert "&lt;script&gt;alert" in owner.get("/keys").text
+    echoed = owner.get(f"/charges?q={NASTY}&status={NASTY}")
+    assert "<script>alert" not in echoed.text
+    assert "<script>alert" not in owner.get(f"/sign-in/{NASTY.replace('/', '')}").text
+
+
+def test_no_page_carries_script_or_style_of_its_own(
+    app: Flask, merchant: Shop, far_side: AlipayFarSide, owner: Person
+) -> None:
+    for path in all_pages(app, full_shop(merchant, far_side)):
+        page = owner.get(path)
+        if "html" not in page.content_type:
+            continue
+        assert (
+            re.findall(r"<script(?![^>]*\bsrc=)|<style|\sstyle=|\son\w+=\"|javascript:", page.text) == []
+        ), path
+        assert "default-src 'none'" in page.headers["Content-Security-Policy"]
+        assert page.headers["Cache-Control"] == "no-store"
+        assert len(re.findall(r"<h1[ >]", page.text)) == 1 or page.status_code == 302, path
+
+
+def test_an_unreadable_cursor_is_refused_on_a_page(
+    owner: Person, merchant: Shop, far_side: AlipayFarSide
+) -> None:
+    things = full_shop(merchant, far_side)
+    for path in (
+        "/charges?after=x",
+        "/charges?before=1%27",
+        "/incidents?after=x",
+        f"/webhooks/{things['endpoint_id']}?after=x",
+    ):
+        assert owner.get(path).status_code == 400, path
+
+
+def test_an_ended_session_opens_nothing(owner: Person, at: Callable[[datetime | timedelta], None]) -> None:
+    assert owner.get("/keys").status_code == 200
+    at(timedelta(days=15))
+    assert owner.get("/keys").status_code == 302
+
+
+def test_forms_work_over_https_where_the_browser_must_say_where_it_comes_from(
+    app: Flask, merchant: Shop
+) -> None:
+    person = Person(app, origin="https://pay.example.com")
+    assert person.get("/sign-in").headers["Referrer-Policy"] == "same-origin"
+    assert person.sign_in(merchant).status_code == 303
