@@ -257,7 +257,7 @@ class Browser:
         raise AssertionError(f"more than {HOPS_MAX} redirects")
 
 
-def wait_until(is_done: Callable[[], object], within_s: float = 20.0, why: str = "it never happened") -> None:
+def wait_until(is_done: Callable[[], object], within_s: float = 30.0, why: str = "it never happened") -> None:
     """Look every few milliseconds.  Raises AssertionError."""
     deadline_s = time.monotonic() + within_s
     while not is_done():

@@ -162,7 +162,7 @@ class Shop:
 
     def hears(self, charge: dict[str, Any]) -> list[str]:
         """The events of a charge once ``charge.paid`` is among them, each one verified."""
-        wait_until(lambda: "charge.paid" in self._heard(charge), within_s=30.0)
+        wait_until(lambda: "charge.paid" in self._heard(charge))
         return self._heard(charge)
 
     def api(self, method: str, url: str, body: Any = None) -> live.Answer:
