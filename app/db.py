@@ -231,10 +231,12 @@ def _engine_options(url: str) -> dict[str, Any]:
         # Every thread may wait at the gate with a connection in hand, so the pool has room for all.
         return {
             "connect_args": {"timeout": 5.0, "check_same_thread": False},
+            "hide_parameters": True,  # an error in a log must not quote what a row holds
             "pool_size": 20,
             "max_overflow": 80,
         }
     return {
+        "hide_parameters": True,
         "pool_size": 10,
         "max_overflow": 30,
         "pool_recycle": 1800,

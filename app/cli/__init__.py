@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from flask import Flask
 
+from app.cli.accounts import account_group
 from app.cli.doctor import doctor_command
 from app.cli.records import charge_group, endpoint_group, key_group, merchant_group
 from app.cli.serve import serve_command
@@ -19,6 +20,7 @@ COMMANDS = (
     doctor_command,
     merchant_group,
     key_group,
+    account_group,
     endpoint_group,
     charge_group,
     simulate_group,

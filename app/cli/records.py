@@ -26,13 +26,13 @@ key_group = AppGroup("key", help="API keys.")
 endpoint_group = AppGroup("endpoint", help="Where webhooks go.")
 charge_group = AppGroup("charge", help="Charges.")
 
-_merchant_option = click.option(
+merchant_option = click.option(
     "--merchant",
     "whose",
     default="",
     help="mch_… or a user's e-mail address; may be left out if there is one shop.",
 )
-_live_option = click.option("--live", is_flag=True, help="Real money; test mode if left out.")
+live_option = click.option("--live", is_flag=True, help="Real money; test mode if left out.")
 
 
 @merchant_group.command("add")
@@ -53,22 +53,22 @@ def add_merchant(name: str, email: str, language: str, password_stdin: bool, as_
 
 
 @key_group.command("create")
-@_merchant_option
-@_live_option
+@merchant_option
+@live_option
 @click.option("--name", required=True, help="What it is for: 'web shop'.")
 @output.json_option
 @with_appcontext
 @output.told
 def create_key(whose: str, live: bool, name: str, as_json: bool) -> None:
     """Make a secret key for the API.  It is printed now and never again."""
-    key_id, key = keys.create_key(_merchant_id(whose), livemode=live, name=name)
+    key_id, key = keys.create_key(merchant_id_of(whose), livemode=live, name=name)
     _show({"id": key_id, "key": key}, as_json)
 
 
 @endpoint_group.command("add")
 @click.argument("url")
-@_merchant_option
-@_live_option
+@merchant_option
+@live_option
 @click.option("--event", "events", multiple=True, help="An event type; may be repeated; all if left out.")
 @output.json_option
 @with_appcontext
@@ -76,14 +76,14 @@ def create_key(whose: str, live: bool, name: str, as_json: bool) -> None:
 def add_endpoint(url: str, whose: str, live: bool, events: tuple[str, ...], as_json: bool) -> None:
     """Send webhooks to URL.  The secret that signs them is printed now and never again."""
     row, secret = endpoints.create_endpoint(
-        _merchant_id(whose), livemode=live, url=url, event_types=events or (types.EVERY,)
+        merchant_id_of(whose), livemode=live, url=url, event_types=events or (types.EVERY,)
     )
     _show({"id": row.id, "url": row.url, "secret": secret}, as_json)
 
 
 @charge_group.command("create")
-@_merchant_option
-@_live_option
+@merchant_option
+@live_option
 @click.option("--amount", required=True, help="In major units: 12.50.")
 @click.option("--currency", default="CNY", show_default=True)
 @click.option("--description", required=True, help="The shopper reads it.")
@@ -110,7 +110,7 @@ def create_charge(
     new = NewCharge(
         _money(amount, currency), description, merchant_order_no=order_no, expires_in_s=expires_in_s
     )
-    charge = charge_json(lifecycle.open_charge(_merchant_id(whose), livemode=live, new=new))
+    charge = charge_json(lifecycle.open_charge(merchant_id_of(whose), livemode=live, new=new))
     if as_json:
         output.say_json(charge)
         return
@@ -126,7 +126,7 @@ def _money(amount: str, currency: str) -> Money:
         raise InvalidRequest(str(error), param="amount") from None
 
 
-def _merchant_id(whose: str) -> str:
+def merchant_id_of(whose: str) -> str:
     """Raises ClickException unless exactly one shop is meant."""
     if "@" in whose:
         user = people.find_user(whose)

@@ -132,6 +132,18 @@ def _seal(account_id: str, settings: Mapping[str, str]) -> str:
     return runtime().vault.seal(json.dumps(dict(settings)), _place(account_id))
 
 
+def disable_account(merchant_id: str, account_id: str) -> None:
+    """Start nothing through it any more; money on its way is still heard of.  Raises NotFound."""
+    with transaction() as tx:
+        changed = tx.execute(
+            sa.update(_accounts)
+            .where(_accounts.c.merchant_id == merchant_id, _accounts.c.id == account_id)
+            .values(enabled=False)
+        )
+    if changed.rowcount != 1:
+        raise NotFound("no such provider account")
+
+
 def _adapter(row: sa.Row) -> Provider:
     adapters, key = runtime().adapters, (row.id, row.version)
     adapter = adapters.get(key)
