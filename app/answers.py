@@ -21,6 +21,7 @@ from app.strict_json import parse_object
 
 SECURITY: list[dict[str, list[Any]]] = [{"bearer": []}, {"basic": []}]  # either of them
 PAGE_LIMIT, PAGE_LIMIT_MAX = 10, 100
+_ID_PATTERN = "^{}_[0-7][0-9a-hjkmnp-tv-z]{{25}}$"
 _PARAM_CHARS_MAX = 128
 _TYPES = {Kind.SVG: "image/svg+xml", Kind.PNG: "image/png"}
 # pydantic's words for what a client did, in ours; anything else is a value that does not fit.
@@ -41,24 +42,33 @@ def optional(description: str, **limits: Any) -> Any:
 
 # An id as a client wrote it.  What can be no id names nothing, so that it is answered like an unknown one.
 PublicId = Annotated[str, AfterValidator(lambda text: text if text.isascii() and text.isprintable() else "")]
-Cursor = Annotated[str, Field(min_length=1, max_length=64)]
 
 
 class PageQuery(BaseModel):
-    """Which page of a list, newest first."""
+    """Which page of a list, newest first.  Each list names the ids that its cursors are."""
 
     model_config = ConfigDict(extra="forbid")
 
-    limit: int = Field(PAGE_LIMIT, ge=1, le=PAGE_LIMIT_MAX)
-    starting_after: Cursor | None = optional("The page after this id: older.")
-    ending_before: Cursor | None = optional("The page before this id: newer.")
+    limit: int = Field(PAGE_LIMIT, ge=1, le=PAGE_LIMIT_MAX, description="How many at most.")
 
-    @field_validator("ending_before")
+    @field_validator("ending_before", check_fields=False)
     @classmethod
     def _is_alone(cls, value: str | None, info: ValidationInfo) -> str | None:
         if value is not None and info.data.get("starting_after") is not None:
             raise PydanticCustomError("two_cursors", "send starting_after or ending_before, not both")
         return value
+
+
+def older_than(prefix: str) -> Any:
+    """The cursor ``starting_after`` of a list whose ids begin with ``prefix``."""
+    return optional("The page after this id: older.", pattern=_ID_PATTERN.format(prefix))
+
+
+def newer_than(prefix: str) -> Any:
+    """The cursor ``ending_before``; not to be sent together with ``starting_after``."""
+    return optional(
+        "The page before this id: newer.  Not with starting_after.", pattern=_ID_PATTERN.format(prefix)
+    )
 
 
 class OnceHeader(BaseModel):
@@ -68,6 +78,7 @@ class OnceHeader(BaseModel):
         "1 to 128 visible ASCII characters of your choice.  The same request again under its key gets the "
         "first answer, byte for byte, with Idempotent-Replayed: true; another one gets 422.  Kept a week.",
         alias="Idempotency-Key",
+        pattern=r"^[!-~]{1,128}$",
         examples=["order-20260115-0042"],
     )
 

@@ -110,11 +110,19 @@ def _add_rooms(app: OpenAPI) -> None:
 
 
 def _document(app: OpenAPI) -> dict[str, Any]:
-    """The API's own description.  flask-openapi writes docstrings for HTML; readers of JSON want Markdown."""
+    """The API's own description.
+
+    flask-openapi writes docstrings for HTML, where readers of JSON want Markdown, and leaves out of a
+    schema what it has no name for, such as the limits of a mapping's keys.
+    """
     document: dict[str, Any] = app.api_doc
     for operations in document["paths"].values():
         for operation in operations.values():
             operation["description"] = operation["description"].replace("<br/>", "\n").replace("``", "`")
+    for model in (charges_api.ChargeBody, webhooks_api.EndpointBody):
+        schema = model.model_json_schema(ref_template="#/components/schemas/{model}")
+        schema.pop("$defs", None)
+        document["components"]["schemas"][model.__name__] = schema
     return document
 
 

@@ -9,7 +9,16 @@ from typing import Annotated, Any
 from flask import Response, request
 from flask_openapi import APIBlueprint, Tag
 from flask_openapi.types import ResponseDict
-from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, StrictInt, StrictStr
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    ConfigDict,
+    Field,
+    StrictInt,
+    StrictStr,
+    WithJsonSchema,
+)
 from sqlalchemy import Connection
 
 from app.answers import (
@@ -21,6 +30,8 @@ from app.answers import (
     PageQuery,
     PublicId,
     json_answer,
+    newer_than,
+    older_than,
     optional,
     qr_answer,
     validated,
@@ -100,8 +111,26 @@ def _utc(moment: datetime) -> datetime:
 
 OrderNo = Annotated[StrictStr, Field(pattern=r"^[!-~]{1,64}$", examples=["20260115-0042"])]
 Moment = Annotated[AwareDatetime, AfterValidator(_utc)]
-MetadataKey = Annotated[StrictStr, Field(min_length=1, max_length=METADATA_KEY_CHARS_MAX)]
-MetadataValue = Annotated[StrictStr, Field(max_length=METADATA_VALUE_CHARS_MAX)]
+Metadata = Annotated[
+    dict[
+        Annotated[StrictStr, Field(min_length=1, max_length=METADATA_KEY_CHARS_MAX)],
+        Annotated[StrictStr, Field(max_length=METADATA_VALUE_CHARS_MAX)],
+    ],
+    Field(max_length=METADATA_KEYS_MAX),
+    WithJsonSchema(
+        {
+            "type": "object",
+            "description": "Whatever you want to find again.",
+            "maxProperties": METADATA_KEYS_MAX,
+            "propertyNames": {"pattern": f"^[^{_PLAIN}]{{1,{METADATA_KEY_CHARS_MAX}}}$"},
+            "additionalProperties": {
+                "type": "string",
+                "maxLength": METADATA_VALUE_CHARS_MAX,
+                "pattern": r"^[^\u0000]*$",
+            },
+        }
+    ),
+]
 
 
 class ChargeBody(BaseModel):
@@ -144,10 +173,7 @@ class ChargeBody(BaseModel):
             "charge made before, with other content by 409."
         ),
     ] = None
-    metadata: Annotated[
-        dict[MetadataKey, MetadataValue],
-        Field(max_length=METADATA_KEYS_MAX, description="Whatever you want to find again."),
-    ] = {}
+    metadata: Metadata = {}
     return_url: Annotated[
         StrictStr | None,
         Field(
@@ -173,6 +199,8 @@ class ChargePath(BaseModel):
 class ChargeQuery(PageQuery):
     """Narrows a list."""
 
+    starting_after: str | None = older_than("ch")
+    ending_before: str | None = newer_than("ch")
     status: ChargeState | None = optional("Only charges in this state.")
     merchant_order_no: OrderNo | None = optional("Only the charge with this number of yours.")
     created_from: Moment | None = optional("RFC 3339; included.")

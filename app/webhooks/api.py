@@ -20,6 +20,8 @@ from app.answers import (
     PageQuery,
     PublicId,
     json_answer,
+    newer_than,
+    older_than,
     optional,
     validated,
 )
@@ -182,6 +184,8 @@ class DeletedAnswer(BaseModel):
 class EventQuery(PageQuery):
     """Narrows a list."""
 
+    starting_after: str | None = older_than("evt")
+    ending_before: str | None = newer_than("evt")
     type: _Word | None = optional("Only events of this type, such as charge.paid.")
     object_id: _Word | None = optional("Only events of this charge, refund or endpoint.")
 

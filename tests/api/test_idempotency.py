@@ -93,7 +93,7 @@ def test_a_key_is_known_to_its_merchant_and_mode_alone(api, live_api, stranger):
 def test_a_key_has_1_to_128_visible_ascii_characters(api):
     before = row_counts()
     for key in ("", " ", "a b", "é", "k" * 129, "\t", "码"):
-        assert refusal(api.charge(once=key)) == (400, "invalid_request", "Idempotency-Key"), key
+        assert refusal(api.charge(once=key)) == (400, "parameter_invalid", "Idempotency-Key"), key
     assert row_counts() == before
     for key in ("!", "~" * 128, '"quoted"', "a,b;c=d"):
         assert api.charge(once=key).status_code == 201

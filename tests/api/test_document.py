@@ -1,0 +1,192 @@
+"""/v1/openapi.json: what it says is so, and it says everything."""
+
+from __future__ import annotations
+
+import os
+from itertools import count
+from typing import Any
+
+import jsonschema_rs
+import pytest
+import schemathesis
+from flask import Flask
+from hypothesis import HealthCheck, Phase, given, settings
+from schemathesis import GenerationMode
+from schemathesis.config import SchemathesisConfig
+from schemathesis.specs.openapi.checks import positive_data_acceptance
+from schemathesis.specs.openapi.definitions import OPENAPI_31_VALIDATOR
+
+from app.merchants.auth import require_key
+from tests.api.calls import Api, row_counts
+from tests.conftest import Shop
+
+# A run by hand may ask for more: FUZZ_CASES=400 makes about ten thousand requests.
+CASES = int(os.environ.get("FUZZ_CASES", "20"))
+ONLY_SQLITE = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+
+# What a well-made request may meet: 404, 409, and 422 for an Idempotency-Key that was used before.
+WELL_MADE = SchemathesisConfig.from_dict(
+    {"checks": {"positive_data_acceptance": {"expected-statuses": ["2xx", 304, 404, 409, 422]}}}
+)
+
+
+@pytest.fixture
+def document(client) -> dict[str, Any]:
+    answer = client.get("/v1/openapi.json")
+    assert (answer.status_code, answer.content_type) == (200, "application/json")
+    body: dict[str, Any] = answer.get_json()
+    return body
+
+
+def operations(document: dict[str, Any]) -> list[tuple[str, str, dict[str, Any]]]:
+    return [
+        (method.upper(), path, operation)
+        for path, methods in document["paths"].items()
+        for method, operation in methods.items()
+    ]
+
+
+def resolved(document: dict[str, Any], schema: dict[str, Any]) -> dict[str, Any]:
+    """A schema whose references stay within the document, as a validator wants it."""
+    return {**schema, "components": document["components"]}
+
+
+@ONLY_SQLITE
+def test_the_document_is_valid_openapi_3_1(document):
+    assert document["openapi"] == "3.1.0"
+    assert [error.message for error in OPENAPI_31_VALIDATOR.iter_errors(document)] == []
+    for schema in document["components"]["schemas"].values():
+        jsonschema_rs.meta.validate(schema)
+        jsonschema_rs.validator_for(resolved(document, schema))  # every reference leads somewhere
+
+
+@ONLY_SQLITE
+def test_the_document_names_every_address_and_no_other(app: Flask, document):
+    rules = {
+        (method, rule.rule.replace("<", "{").replace(">", "}"))
+        for rule in app.url_map.iter_rules()
+        for method in (rule.methods or set()) - {"HEAD", "OPTIONS"}
+        if rule.rule.startswith("/v1")
+    }
+    named = {(method, path) for method, path, _ in operations(document)}
+    assert named == rules - {("GET", "/v1/openapi.json")}
+
+
+@ONLY_SQLITE
+def test_every_operation_wants_a_key_and_says_so(app: Flask, document, client):
+    for method, path, operation in operations(document):
+        assert operation["security"] == [{"bearer": []}, {"basic": []}]
+        assert client.open(path, method=method).status_code == 401, path
+    assert set(document["components"]["securitySchemes"]) == {"bearer", "basic"}
+    for name, functions in app.before_request_funcs.items():
+        if name is not None and name.endswith("_api"):
+            assert require_key in functions
+
+
+@ONLY_SQLITE
+def test_every_operation_says_how_it_may_refuse(document):
+    for method, path, operation in operations(document):
+        expected = {"400", "401", "503"}
+        expected |= {"404"} if "{" in path else set()
+        expected |= {"409", "413", "415", "422"} if "requestBody" in operation else set()
+        expected |= {"409"} if path.endswith("/cancel") else set()
+        refusals = {status for status in operation["responses"] if status >= "400"}
+        assert refusals == expected, (method, path)
+        for status in refusals:
+            content = operation["responses"][status]["content"]["application/json"]
+            assert content["schema"] == {"$ref": "#/components/schemas/ErrorAnswer"}
+        assert operation["summary"]
+        assert operation["description"]
+        assert "<br" not in operation["description"]
+
+
+@ONLY_SQLITE
+def test_every_operation_has_examples_that_fit(document):
+    schemas = document["components"]["schemas"]
+    for method, path, operation in operations(document):
+        bodies = [operation["requestBody"]] if "requestBody" in operation else []
+        for part in bodies + list(operation["responses"].values()):
+            schema = part.get("content", {}).get("application/json", {}).get("schema")
+            if schema is None:
+                continue
+            named = schemas[schema["$ref"].rpartition("/")[2]]
+            assert named["examples"], (method, path)
+            for example in named["examples"]:
+                jsonschema_rs.validator_for(resolved(document, named)).validate(example)
+        for parameter in operation.get("parameters", []):
+            if parameter["in"] == "path":
+                assert parameter["schema"]["examples"]
+
+
+@ONLY_SQLITE
+def test_answers_fit_their_schema(document, api):
+    schemas = document["components"]["schemas"]
+    charge = api.charge(merchant_order_no="A-1", return_url="https://shop.example/").get_json()
+    endpoint = api.endpoint().get_json()
+    answers = {
+        "ChargeAnswer": charge,
+        "ChargeList": api.get("/v1/charges").get_json(),
+        "NewEndpointAnswer": endpoint,
+        "EndpointAnswer": api.get(f"/v1/webhook_endpoints/{endpoint['id']}").get_json(),
+        "EndpointList": api.get("/v1/webhook_endpoints").get_json(),
+        "EventList": api.get("/v1/events").get_json(),
+        "DeletedAnswer": api.delete(f"/v1/webhook_endpoints/{endpoint['id']}").get_json(),
+        "ErrorAnswer": api.get("/v1/charges/x").get_json(),
+    }
+    for name, answer in answers.items():
+        jsonschema_rs.validator_for(resolved(document, schemas[name])).validate(answer)
+        assert set(answer) == set(schemas[name]["properties"]), name
+
+
+@ONLY_SQLITE
+@pytest.mark.slow
+@pytest.mark.parametrize("mode", [GenerationMode.POSITIVE, GenerationMode.NEGATIVE], ids=str)
+def test_no_request_drawn_from_the_document_is_answered_otherwise(
+    app: Flask, merchant: Shop, mode: GenerationMode
+):
+    """No 5xx, no status, content type, header or body that the document does not know; no bad input taken."""
+    api = Api(app.test_client(), merchant.key)
+    known = {
+        "charge_id": api.charge(merchant_order_no="A-1").get_json()["id"],
+        "endpoint_id": api.endpoint().get_json()["id"],
+        "event_id": api.get("/v1/events").get_json()["data"][0]["id"],
+    }
+    schema = schemathesis.openapi.from_wsgi("/v1/openapi.json", app, config=WELL_MADE)
+    for result in schema.get_all_operations():
+        fuzz(result.ok(), mode, known, {"Authorization": f"Bearer {merchant.key}"})
+    if mode is GenerationMode.POSITIVE:
+        assert row_counts()["charges"] > 1
+
+
+def fuzz(
+    operation: schemathesis.APIOperation, mode: GenerationMode, known: dict[str, str], key: dict[str, str]
+) -> None:
+    """Send what the document allows, or almost allows, and hold each answer against the document."""
+    turn = count()  # half of what is asked about exists
+    # Which addresses may hear of events no schema can say: not this machine, not the operator's network.
+    unsaid = [positive_data_acceptance] if operation.label == "POST /v1/webhook_endpoints" else []
+
+    @settings(
+        max_examples=CASES,
+        deadline=None,
+        database=None,
+        phases=[Phase.explicit, Phase.generate],
+        suppress_health_check=list(HealthCheck),
+    )
+    @given(case=operation.as_strategy(generation_mode=mode))
+    def run(case: schemathesis.Case) -> None:
+        if mode is GenerationMode.POSITIVE:
+            case.path_parameters.update(
+                {name: known[name] for name in case.path_parameters if next(turn) % 2}
+            )
+            case.query.pop("ending_before" if "starting_after" in case.query else "", None)
+            if (
+                "Idempotency-Key" in case.headers and next(turn) % 2
+            ):  # the other half meets keys that were used
+                case.headers["Idempotency-Key"] = f"k-{next(turn)}"
+            # To JSON Schema 155.0 is an integer.  To us it is a float, and money is none.
+            if isinstance(case.body, dict):
+                case.body = {name: int(v) if isinstance(v, float) else v for name, v in case.body.items()}
+        case.call_and_validate(headers=key, excluded_checks=unsaid)
+
+    run()
