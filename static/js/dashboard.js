@@ -7,15 +7,18 @@ const announcer = document.getElementById("announcer");
 const copied = document.body.dataset.copied ?? "";
 
 async function copy(text) {
-  if (navigator.clipboard && window.isSecureContext) return navigator.clipboard.writeText(text);
-  // Over plain http, as on a shop's own network, browsers offer only the old way.
-  const area = document.createElement("textarea");
-  area.value = text;
-  area.className = "visually-hidden";
-  document.body.append(area);
-  area.select();
-  document.execCommand("copy");
-  area.remove();
+  try {
+    await navigator.clipboard.writeText(text);
+  } catch {
+    // Over plain http, as on a shop's own network, browsers offer only the old way.
+    const area = document.createElement("textarea");
+    area.value = text;
+    area.className = "visually-hidden";
+    document.body.append(area);
+    area.select();
+    document.execCommand("copy");
+    area.remove();
+  }
 }
 
 document.addEventListener("click", async (event) => {
@@ -48,7 +51,7 @@ if (document.querySelector("[data-notice]")) {
 }
 
 // A page that changes by itself says so with data-live (seconds).  It is read again, and its regions
-// take over what differs; one that holds the focus is left alone.
+// take over what differs; one that holds the focus is left alone until the last time.
 const main = document.getElementById("main");
 let every = Number(main?.dataset.live ?? 0);
 let wait = every;
@@ -57,13 +60,15 @@ async function refresh() {
   const answer = await fetch(location.href, { headers: { Accept: "text/html" } });
   if (answer.redirected || !answer.ok) throw new Error("no such page now");
   const page = new DOMParser().parseFromString(await answer.text(), "text/html");
+  every = Number(page.getElementById("main")?.dataset.live ?? 0);
   for (const region of document.querySelectorAll("[data-region]")) {
     const fresh = page.getElementById(region.id);
-    if (region.contains(document.activeElement)) continue;
-    if (!fresh) region.remove();
-    else if (!region.isEqualNode(fresh)) region.replaceChildren(...fresh.childNodes);
+    const focused = region.contains(document.activeElement);
+    if ((focused && every) || (fresh && region.isEqualNode(fresh))) continue;
+    if (fresh) region.replaceChildren(...fresh.childNodes);
+    else region.remove();
+    if (focused) main.focus();
   }
-  every = Number(page.getElementById("main")?.dataset.live ?? 0);
   if (!every) document.querySelectorAll("[data-while-live]").forEach((element) => element.remove());
 }
 

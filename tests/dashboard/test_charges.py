@@ -25,6 +25,9 @@ from tests.conftest import Shop
 from tests.dashboard.person import Person
 from tests.far_side import AlipayFarSide
 
+# One database will do for pages: test_rooms.py opens each of them on both.
+pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+
 FORM = {
     "amount": "12.50",
     "currency": "CNY",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 
@@ -11,6 +12,9 @@ from app.merchants.models import ApiKey
 from tests import books
 from tests.conftest import Shop
 from tests.dashboard.person import Person
+
+# One database will do: test_rooms.py comes through here on both.
+pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 
 
 def made(owner: Person, name: str = "网店") -> str:

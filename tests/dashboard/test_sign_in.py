@@ -14,6 +14,9 @@ from tests import books
 from tests.conftest import Shop
 from tests.dashboard.person import Person
 
+# One database will do: test_rooms.py comes through here on both.
+pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+
 ELSEWHERE = [
     "https://evil.example",
     "//evil.example",
@@ -89,7 +92,6 @@ def test_a_visitor_goes_on_to_where_they_wanted(passer_by: Person, merchant: Sho
 
 
 @pytest.mark.parametrize("onward", ELSEWHERE)
-@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 def test_the_door_leads_nowhere_else(app: Flask, merchant: Shop, onward: str) -> None:
     person = Person(app)
     assert person.sign_in(merchant, onward=onward).location == "/"
