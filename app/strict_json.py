@@ -68,10 +68,9 @@ def _integer(text: str) -> int:
 
 
 def _limit_depth(value: Any, left: int) -> None:
+    if not isinstance(value, dict | list):
+        return
     if left == 0:
         raise InvalidRequest("the body is nested too deeply", code="invalid_json")
-    if isinstance(value, dict):
-        value = list(value.values())
-    if isinstance(value, list):
-        for item in value:
-            _limit_depth(item, left - 1)
+    for item in value.values() if isinstance(value, dict) else value:
+        _limit_depth(item, left - 1)
