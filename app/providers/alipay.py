@@ -85,9 +85,13 @@ class Alipay:
         self._account = alipay_account.read_account(settings)
         self._gateway = Gateway(self._account, http)
 
-    def identify(self, scene: Scene, return_url: str) -> str | None:
+    def identify(self, scene: Scene, return_url: str, state: str) -> str | None:
         """Nobody needs to know: Alipay's own pages ask the buyer to sign in."""
         return None
+
+    def payer_from(self, query: Mapping[str, str]) -> str:
+        """Nobody was sent anywhere to be identified.  Raises ProviderRejected."""
+        raise ProviderRejected("alipay identifies nobody before the payment")
 
     def start(self, order: PaymentOrder) -> NextStep:
         """Open a payment.  Only the desktop's QR code needs a call; the rest are signed addresses.

@@ -127,6 +127,7 @@ class RefundResult:
     provider_ref: str | None = None
     refunded_at: datetime | None = None
     provider_status: str = ""
+    needs_person: bool = False  # PENDING, and only the merchant can move it on, over there
 
 
 @dataclass(frozen=True, slots=True)
@@ -242,8 +243,21 @@ class Provider(Protocol):
         """Parses the credentials once.  Raises InvalidRequest naming the credential at fault."""
         ...
 
-    def identify(self, scene: Scene, return_url: str) -> str | None:
-        """Where to send the browser to learn who the payer is, or None if nobody needs to know."""
+    def identify(self, scene: Scene, return_url: str, state: str) -> str | None:
+        """Where to send the browser to learn who the payer is, or None if nobody needs to know.
+
+        ``state`` (1..128 letters and digits) comes back beside the network's own parameters at
+        ``return_url``.  It is the caller's: made for this browser, compared when it comes back, because
+        otherwise anybody could finish an identification in another's browser.
+        """
+        ...
+
+    def payer_from(self, query: Mapping[str, str]) -> str:
+        """Who came back from ``identify``'s address: the ``payer_id`` that ``start`` wants.  Calls out.
+
+        ``query`` are the parameters of the return address, their ``state`` checked by the caller.
+        Raises ProviderRejected (not to be had with these: identify once more) or ProviderUnreachable.
+        """
         ...
 
     def start(self, order: PaymentOrder) -> NextStep: ...

@@ -279,8 +279,13 @@ class ProviderContract:
 
     def test_identify_answers_for_each_declared_scene(self, provider: Provider) -> None:
         for scene in self.adapter.info.scenes:
-            address = provider.identify(scene, "https://pay.example/return")
-            assert address is None or address.startswith("http")
+            address = provider.identify(scene, "https://pay.example/return", "state0123456789")
+            assert address is None or (address.startswith("http") and "state0123456789" in address)
+
+    def test_a_return_without_the_networks_word_names_nobody(self, provider: Provider, wire: Wire) -> None:
+        with pytest.raises(ProviderRejected):
+            provider.payer_from({"state": "state0123456789"})
+        assert not wire.sent
 
     # Asking
 
