@@ -197,7 +197,14 @@ def test_markup_in_names_stays_text(
     owner.post("/settings", {"form": "shop", "name": NASTY, "language": "zh"})
     owner.get("/charges/new")
     owner.post("/charges/new", {"amount": NASTY, "description": NASTY, "merchant_order_no": NASTY})
-    for path in all_pages(app, things):
+    made = owner.post("/charges/new", {"amount": "1", "currency": "CNY", "description": NASTY})
+    assert made.status_code == 303
+    for path in [
+        *all_pages(app, things),
+        made.location,
+        f"{made.location}/print",
+        f"{made.location}/callbacks",
+    ]:
         page = owner.get(path)
         if "html" in page.content_type:
             assert "<script>alert" not in page.text, path
