@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any, cast
 
-from flask import Flask, Response, g, request
+from flask import Flask, Request, Response, g, request
 from flask.json.provider import DefaultJSONProvider
+from flask.sessions import SecureCookieSession, SecureCookieSessionInterface
 from flask_migrate import Migrate
 from flask_openapi import Info, OpenAPI, Server
 from flask_wtf.csrf import CSRFProtect
@@ -32,15 +36,18 @@ BODY_BYTES_MAX = 128 * 1024
 # No third party, no inline script or style, no framing; forms may post to a provider's cashier by name.
 _POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
-    "manifest-src 'self'; base-uri 'none'; frame-ancestors 'none'; form-action {forms}"
+    "manifest-src 'self'; base-uri 'none'; frame-ancestors 'none'; form-action 'self'"
 )
 _HEADERS = {
+    "Content-Security-Policy": _POLICY,
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
     "Referrer-Policy": "no-referrer",  # an address here is a key to a charge
     "Permissions-Policy": "camera=(), microphone=(), geolocation=()",
     "Cross-Origin-Opener-Policy": "same-origin",
 }
+_FILE_HEADERS = list(_HEADERS.items())
+_PAGE_HEADERS = [*_FILE_HEADERS, ("Cache-Control", "no-store")]
 
 
 def create_app(settings: Settings | None = None) -> Flask:
@@ -65,6 +72,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     )
     app.openapi_version = "3.1.0"
     cast(DefaultJSONProvider, app.json).sort_keys = False  # the error object reads from type to request_id
+    app.session_interface = _FormSessions()
     app.jinja_env.undefined = StrictUndefined
     app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
     app.config.update(
@@ -90,6 +98,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     Migrate(app, db.db, directory="migrations", render_as_batch=True)
     _add_rooms(app)
     cli.init_app(app)
+    app.url_defaults(_version_of_files(app))
     app.before_request(_open_request)
     app.after_request(_close_request)
     return app
@@ -126,6 +135,21 @@ def _document(app: OpenAPI) -> dict[str, Any]:
     return document
 
 
+def _version_of_files(app: Flask) -> Callable[[str, dict[str, Any]], None]:
+    """Browsers keep a static file for a year, so its address changes with its content."""
+    folder = Path(app.static_folder or "")
+    known: dict[str, str] = {}
+
+    def add(endpoint: str, values: dict[str, Any]) -> None:
+        name = values.get("filename")
+        if endpoint == "static" and name is not None:
+            if name not in known:
+                known[name] = hashlib.sha256((folder / name).read_bytes()).hexdigest()[:10]
+            values.setdefault("v", known[name])
+
+    return add
+
+
 def _open_request() -> None:
     g.request_id = new_id("req")
 
@@ -137,9 +161,16 @@ def _close_request(response: Response) -> Response:
         headers["Mafu-Version"] = API_VERSION
         headers["X-Content-Type-Options"] = "nosniff"
         return response
-    for name, value in _HEADERS.items():
-        headers.setdefault(name, value)
-    headers.setdefault("Content-Security-Policy", _POLICY.format(forms="'self'"))
-    if request.endpoint != "static":
-        headers.setdefault("Cache-Control", "no-store")
+    given = {name.lower() for name, _ in headers}
+    wanted = _FILE_HEADERS if request.endpoint == "static" else _PAGE_HEADERS
+    headers.extend([(name, value) for name, value in wanted if name.lower() not in given])
     return response
+
+
+class _FormSessions(SecureCookieSessionInterface):
+    """Flask's sessions, without making a serializer for those who bring no cookie."""
+
+    def open_session(self, app: Flask, request: Request) -> SecureCookieSession | None:
+        if self.get_cookie_name(app) in request.cookies:
+            return super().open_session(app, request)
+        return self.session_class()

@@ -76,12 +76,16 @@ def authenticate(key: str) -> Caller:
 
 
 def list_keys(merchant_id: str) -> list[sa.Row]:
-    """A merchant's keys, newest first, revoked ones last."""
+    """A merchant's latest hundred keys, newest first, revoked ones last."""
     with reading() as connection:
-        rows = connection.execute(
-            sa.select(_keys).where(_keys.c.merchant_id == merchant_id).order_by(_keys.c.id.desc()).limit(100)
-        ).all()
-    return sorted(rows, key=lambda row: row.revoked_at is not None)
+        return list(
+            connection.execute(
+                sa.select(_keys)
+                .where(_keys.c.merchant_id == merchant_id)
+                .order_by(_keys.c.revoked_at.is_not(None), _keys.c.id.desc())
+                .limit(100)
+            )
+        )
 
 
 def revoke_key(merchant_id: str, key_id: str) -> None:
