@@ -30,6 +30,7 @@ class Visit:
     chosen: str
     came_back: bool
     go: bool  # arrived from a form of ours, on the way to a wallet
+    identified: bool = False  # comes from where a network learned who pays
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +59,8 @@ class Shape:
     polls: bool
     waits: bool  # an attempt is open, so a page without a script must load itself again
     came_back: bool
-    go: bool
+    go: bool  # the page goes on by itself, where there is a script
+    identified: bool
 
     def variables(self) -> dict[str, Any]:
         """For a template, by name."""
@@ -66,6 +68,7 @@ class Shape:
 
 
 _SHAPE_NAMES = tuple([field.name for field in fields(Shape)])
+_WITH_A_FORM = (Face.PAY, Face.FAILED)
 _POLLED = (Status.PENDING, Status.PROCESSING, Status.FAILED)
 
 
@@ -79,12 +82,13 @@ def shape_of(opened: Opened, view: View, visit: Visit) -> Shape:
         livemode=opened.livemode,
         choices=_offers(opened, visit),
         is_long=len(Money(opened.amount_minor, opened.currency).text()) >= LONG_PRICE_CHARS,
-        draws=visit.scene is Scene.DESKTOP and view.face in (Face.PAY, Face.FAILED),
+        draws=visit.scene is Scene.DESKTOP and view.face in _WITH_A_FORM,
         elsewhere=view.elsewhere,
         polls=view.status in _POLLED or view.unsure,
         waits=bool(opened.open_tries),
         came_back=visit.came_back,
-        go=visit.go and view.face is Face.WAIT,
+        go=visit.go if view.face is Face.WAIT else visit.identified and view.face in _WITH_A_FORM,
+        identified=visit.identified,
     )
 
 

@@ -6,8 +6,8 @@ POST starts an attempt; the status poll asks the provider on the shopper's behal
 
 from __future__ import annotations
 
-import hashlib
 import json
+import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
@@ -45,6 +45,8 @@ log = structlog.get_logger(__name__)
 bp = Blueprint("checkout", __name__)
 
 WALLET_COOKIE = "mafu_wallet"
+STATE_COOKIE = "mafu_payer"  # of an identification under way
+STATE_LIFE_S = 600
 YEAR_S = 31536000
 STENCILS_MAX = 500  # 4 kB each; a shop in one language needs a handful
 UNREACHABLE_RETRY_S = 5
@@ -61,20 +63,13 @@ _POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
     "base-uri 'none'; frame-ancestors 'none'; form-action {forms}"
 )
-_FILES = {
-    "tokens": "css/tokens.css",
-    "css": "css/checkout.css",
-    "js": "js/checkout.js",
-    "icon": "img/favicon.svg",
-}
 _FURNITURE = "mafu.checkout"
 
 
 @dataclass(frozen=True, slots=True)
 class _Furniture:
-    """What pages share: addresses of files, wallets' glyphs by provider, and stencils cut so far."""
+    """What pages share: wallets' glyphs by provider, and the stencils cut so far."""
 
-    files: dict[str, str]
     glyphs: dict[str, Markup]
     stencils: dict[Shape, Stencil] = field(default_factory=dict)
 
@@ -104,9 +99,13 @@ def pay(token: str) -> Response:
     choices = steps.choices_of(opened, visit.scene)
     if not any(choice.works and choice.info.code == wallet for choice in choices):
         return _see_other(_here(token, visit.said_scene))
-    payer = Payer(visit.scene, _return_url(token, visit), ip=request.remote_addr)
     try:
-        step = attempts.start_attempt(opened.charge_id, _account_of(opened, wallet), payer)
+        account = _account_of(opened, wallet)
+        away = _identification(token, opened, account, visit)
+        if away is not None:
+            return away
+        payer = Payer(visit.scene, _return_url(token, visit), request.remote_addr, _payer_id(account))
+        step = attempts.start_attempt(opened.charge_id, account, payer)
     except (Conflict, NotFound):
         return _see_other(_here(token, visit.said_scene))
     except ProviderRejected as refusal:
@@ -119,8 +118,42 @@ def pay(token: str) -> Response:
         response.headers["Retry-After"] = str(UNREACHABLE_RETRY_S)
     else:
         response = _see_other(_onward(token, step, visit))
+    if visit.identified:
+        response.delete_cookie(STATE_COOKIE)  # good for one try
     _remember(response, WALLET_COOKIE, wallet)
     return response
+
+
+def _identification(
+    token: str, opened: Opened, account: accounts.OpenAccount, visit: Visit
+) -> Response | None:
+    """The way to where the network learns who pays; None if it need not know, or knows.
+
+    The state that comes back must be the one that this browser was given: otherwise anybody could have
+    another's browser finish an identification that they began.
+    """
+    code = account.provider.info.code
+    begun = [each for each in opened.open_tries if (each.provider, each.scene) == (code, visit.scene)]
+    if visit.identified or any(each.step is not None for each in begun):
+        return None
+    state = secrets.token_hex(16)
+    address = account.provider.identify(visit.scene, _return_url(token, visit, back=False), state)
+    if address is None:
+        return None
+    response = _see_other(address)
+    _remember(response, STATE_COOKIE, state, STATE_LIFE_S)
+    _remember(response, WALLET_COOKIE, code)
+    return response
+
+
+def _payer_id(account: accounts.OpenAccount) -> str | None:
+    """Who pays, if this browser comes from being identified.  Raises ProviderError."""
+    return account.provider.payer_from(request.args.to_dict()) if _is_identified() else None
+
+
+def _is_identified() -> bool:
+    given, back = request.cookies.get(STATE_COOKIE, ""), request.args.get("state", "")
+    return bool(given) and secrets.compare_digest(given.encode(), back.encode())
 
 
 @bp.get("/C/<token>/status")
@@ -149,19 +182,10 @@ def status(token: str) -> Response:
 
 
 def _prepare(state: BlueprintSetupState) -> None:
-    """Read glyphs and fingerprint files once.
-
-    Browsers keep static files for a year, so a changed file needs another address.  Addresses are
-    relative to ``/C/<token>``: they hold under any prefix that a proxy adds.
-    """
-    folder = Path(state.app.static_folder or "")
-    files = {}
-    for name, file in _FILES.items():
-        digest = hashlib.sha256((folder / file).read_bytes()).hexdigest()[:10]
-        files[name] = f"..{state.app.static_url_path}/{file}?v={digest}"
-    # The files are ours, so they need no escaping.  Inline they cost no request.
-    glyphs = {code: Markup((folder / f"img/{code}.svg").read_text("utf-8")) for code in REGISTRY}  # noqa: S704
-    state.app.extensions[_FURNITURE] = _Furniture(files, glyphs)
+    """Read the wallets' glyphs once.  Inline they cost no request; they are our own, so nothing to escape."""
+    folder = Path(state.app.static_folder or "") / "img"
+    glyphs = {code: Markup((folder / f"{code}.svg").read_text("utf-8")) for code in REGISTRY}  # noqa: S704
+    state.app.extensions[_FURNITURE] = _Furniture(glyphs)
 
 
 bp.record_once(_prepare)
@@ -209,6 +233,7 @@ def _visit() -> Visit:
         chosen=request.cookies.get(WALLET_COOKIE, ""),
         came_back="back" in request.args,
         go="go" in request.args,
+        identified=_is_identified(),
     )
 
 
@@ -219,7 +244,7 @@ def _page(token: str, opened: Opened, visit: Visit) -> Response:
     link = link_for(runtime().settings.origin, token.upper(), host_upper=False)
     texts = texts_of(opened, token, link, now)
     texts["drawing"] = _drawing_for(view, shape, link)
-    if view.face is Face.PAY:
+    if view.face is Face.PAY and not visit.identified:
         page = _stencil_for(shape, texts).filled(texts)
     else:
         page = _rendered(
@@ -254,11 +279,13 @@ def _rendered(shape: Shape, texts: Mapping[str, object], **more: Any) -> str:
     def here(token: str, **changes: str) -> str:
         return _here(token, shape.said_scene, **changes)
 
+    # What an identification brought back goes on with the form, and is kept nowhere.
+    brought = urlencode(request.args) if shape.identified else ""
     return render_template(
         "checkout/page.html",
-        files=furniture.files,
         glyphs=furniture.glyphs,
         here=here,
+        brought=brought,
         **shape.variables(),
         **texts,
         **more,
@@ -301,9 +328,11 @@ def _here(token: str, said_scene: str, **changes: str) -> str:
     return f"{token}?{urlencode(query)}" if query else token
 
 
-def _return_url(token: str, visit: Visit) -> str:
+def _return_url(token: str, visit: Visit, *, back: bool = True) -> str:
+    """Our address for a network to send the browser to; ``back`` marks the return from a cashier."""
     link = link_for(runtime().settings.origin, token.upper(), host_upper=False)
-    return link.rpartition("/")[0] + "/" + _here(token.upper(), visit.said_scene, back="1")
+    more = {"back": "1"} if back else {}
+    return link.rpartition("/")[0] + "/" + _here(token.upper(), visit.said_scene, **more)
 
 
 def _attempt_json(opened: Opened) -> dict[str, str] | None:
@@ -317,6 +346,6 @@ def _see_other(address: str) -> Response:
     return response
 
 
-def _remember(response: Response, name: str, value: str) -> None:
+def _remember(response: Response, name: str, value: str, life_s: int = YEAR_S) -> None:
     secure = runtime().settings.origin.startswith("https:")
-    response.set_cookie(name, value, max_age=YEAR_S, secure=secure, httponly=True, samesite="Lax")
+    response.set_cookie(name, value, max_age=life_s, secure=secure, httponly=True, samesite="Lax")

@@ -21,8 +21,7 @@ from tests.books import rows_of
 from tests.conftest import Shop
 
 ROOT = Path(__file__).parents[2]
-# The part is where these texts are written; the catalogue is what all parts are merged into.
-SOURCES = ("translations/parts/checkout.zh.po", "translations/zh/LC_MESSAGES/messages.po")
+CHINESE = ROOT / "translations/zh/LC_MESSAGES/messages.po"
 
 IPHONE = (
     "Mozilla/5.0 (iPhone; CPU iPhone OS 17_5 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) "
@@ -38,17 +37,12 @@ WECHAT = (
 )
 
 
-def chinese() -> Path:
-    """The source of the Chinese texts."""
-    return next(ROOT / source for source in SOURCES if (ROOT / source).exists())
-
-
 @pytest.fixture(scope="session")
 def catalogue(tmp_path_factory: pytest.TempPathFactory) -> str:
     folder = tmp_path_factory.mktemp("translations")
     compiled = folder / "zh/LC_MESSAGES/messages.mo"
     compiled.parent.mkdir(parents=True)
-    with chinese().open("rb") as source, compiled.open("wb") as target:
+    with CHINESE.open("rb") as source, compiled.open("wb") as target:
         mofile.write_mo(target, pofile.read_po(source))
     return str(folder)
 

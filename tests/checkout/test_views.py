@@ -47,13 +47,14 @@ def change(model, row_id, **values):
 @pytest.mark.parametrize("path", ["", "?wait=1", "?back=1", "?go=1", "?scene=mobile", "?lang=en", "/status"])
 def test_looking_makes_no_attempt(shopper, merchant, far_side, path):
     charge = make_charge(merchant)
+    before = charge_of(merchant, charge.id)
     for user_agent in [*BOTS, IPHONE, DESKTOP, WECHAT]:
         browser = shopper(charge, user_agent=user_agent)
         assert browser.get(path).status_code == 200
         assert browser.client.head(browser.path + path, headers={"User-Agent": user_agent}).status_code == 200
     assert attempts_of(charge) == []
     assert far_side.calls == []
-    assert charge_of(merchant, charge.id) == charge
+    assert charge_of(merchant, charge.id) == before
 
 
 def test_a_fresh_link_costs_one_statement(shopper, merchant, statements):
@@ -310,6 +311,49 @@ def test_a_wallets_bridge_gets_its_parameters_as_data(shopper, merchant, monkeyp
     page = browser.get("?go=1").text
     assert 'data-bridge="AlipayJSBridge"' in page
     assert json.loads(unescape(re.search('data-params="([^"]*)"', page)[1])) == params
+
+
+def test_a_network_that_must_know_the_payer_is_asked_first(shopper, merchant, monkeypatch):
+    """One press for the shopper: away to be identified, back, and on by itself; GET still makes nothing."""
+    seen = {}
+
+    def identify(self, scene, return_url, state):
+        seen.update(return_url=return_url, state=state)
+        return f"https://open.example/oauth?state={state}"
+
+    def start(self, order):
+        seen["payer_id"] = order.payer_id
+        return CallBridge("WeixinJSBridge", {})
+
+    monkeypatch.setattr(Alipay, "identify", identify)
+    monkeypatch.setattr(Alipay, "payer_from", lambda self, query: "openid of " + query["code"])
+    monkeypatch.setattr(Alipay, "start", start)
+    charge = make_charge(merchant)
+    browser = shopper(charge)
+    away = browser.post()
+    assert away.headers["Location"] == f"https://open.example/oauth?state={seen['state']}"
+    assert seen["return_url"] == f"http://pay.example.com{browser.path}"
+    back = browser.get(f"?code=c1&state={seen['state']}")
+    assert attempts_of(charge) == []
+    [action] = re.findall('action="([^"]+)"', back.text)
+    assert "data-onward" in back.text
+    assert f'data-go="{browser.path[3:]}"' in back.text
+    browser.path = "/C/" + unescape(action)
+    assert browser.post().headers["Location"].endswith("?go=1")
+    assert seen["payer_id"] == "openid of c1"
+    assert len(attempts_of(charge)) == 1
+
+
+def test_an_identification_that_this_browser_did_not_begin_is_not_used(shopper, merchant, monkeypatch):
+    monkeypatch.setattr(Alipay, "identify", lambda *_: "https://open.example/oauth")
+    charge = make_charge(merchant)
+    browser = shopper(charge)
+    for query in ("?code=theirs&state=theirs", "?code=theirs&state=", "?code=theirs"):
+        assert "data-onward" not in browser.get(query).text
+        victim = shopper(charge)
+        victim.path += query
+        assert victim.post().headers["Location"] == "https://open.example/oauth"
+    assert attempts_of(charge) == []
 
 
 # Learning the truth
