@@ -11,12 +11,13 @@ import sqlalchemy as sa
 from app import clock
 from app.db import reading, table_of, transaction
 from app.errors import InvalidRequest, NotFound
-from app.ids import new_id
+from app.ids import is_id, new_id
 from app.merchants.models import ProviderAccount
 from app.providers import REGISTRY
 from app.providers.base import Provider
 from app.runtime import runtime
 
+NAME_CHARS_MAX = 80
 _ADAPTERS_MAX = 1000
 
 _accounts = table_of(ProviderAccount)
@@ -46,6 +47,8 @@ def add_account(
     merchant_id: str, provider: str, *, livemode: bool, name: str, settings: Mapping[str, str]
 ) -> str:
     """Store credentials and return the account's id.  Raises InvalidRequest naming the field at fault."""
+    if not 1 <= len(name.strip()) <= NAME_CHARS_MAX or not name.isprintable():
+        raise InvalidRequest(f"an account's name has 1 to {NAME_CHARS_MAX} characters", param="name")
     _check(provider, settings)
     account_id = new_id("pa")
     with transaction() as tx:
@@ -55,7 +58,7 @@ def add_account(
                 id=account_id,
                 provider=provider,
                 livemode=livemode,
-                name=name,
+                name=name.strip(),
                 sealed=_seal(account_id, settings),
                 version=1,
                 enabled=True,
@@ -110,6 +113,8 @@ def list_accounts(merchant_id: str, *, livemode: bool) -> list[sa.Row]:
 
 
 def _find(account_id: str) -> sa.Row:
+    if not is_id(account_id, "pa"):  # it comes from the address of a callback, and may be anything
+        raise NotFound("no such provider account")
     with reading() as connection:
         row = connection.execute(_FIND, {"account_id": account_id}).first()
     if row is None:

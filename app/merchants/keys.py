@@ -38,9 +38,9 @@ class Caller:
 
 
 def create_key(merchant_id: str, *, livemode: bool, name: str) -> tuple[str, str]:
-    """A new secret key: its id, and the key itself, which is never seen again."""
+    """A new secret key: its id, and the key itself, which is never seen again.  Raises InvalidRequest."""
     name = name.strip()
-    if not 1 <= len(name) <= 80:
+    if not 1 <= len(name) <= 80 or not name.isprintable():
         raise InvalidRequest("a key's name has 1 to 80 characters", param="name")
     key_id = new_id("key")
     body = _PREFIXES[livemode] + "".join(secrets.choice(_ALPHABET) for _ in range(_SECRET_CHARS))
