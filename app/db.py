@@ -171,13 +171,20 @@ def table_of(model: type[Base]) -> sa.Table:
     return cast(sa.Table, model.__table__)
 
 
-def insert_or_skip(tx: Connection, table: sa.Table) -> Any:
+def insert_or_skip(tx: Connection, table: sa.Table, *returning: sa.Column[Any]) -> Any:
     """An INSERT that does nothing where a unique key is taken: look at what it returns.
 
-    Each dialect has its own construct for the same ``ON CONFLICT DO NOTHING``.
+    Without ``returning`` look at its ``rowcount``.
     """
-    insert = sqlite.insert if tx.dialect.name == "sqlite" else postgresql.insert
-    return insert(table).on_conflict_do_nothing()
+    return _insert_or_skip(tx.dialect.name, table, returning)
+
+
+# Building the statement costs as much as running it.
+@functools.lru_cache(maxsize=64)
+def _insert_or_skip(dialect: str, table: sa.Table, returning: tuple[sa.Column[Any], ...]) -> Any:
+    """Each dialect has its own construct for the same ``ON CONFLICT DO NOTHING``."""
+    insert = (sqlite.insert if dialect == "sqlite" else postgresql.insert)(table).on_conflict_do_nothing()
+    return insert.returning(*returning) if returning else insert.execution_options(preserve_rowcount=True)
 
 
 _PG_CLOCK = sa.select(sa.func.clock_timestamp())

@@ -54,7 +54,7 @@ def _keep(
 ) -> None:
     digest = hashlib.sha256(inbound.body).hexdigest()
     kept = tx.execute(
-        insert_or_skip(tx, _callbacks).returning(_callbacks.c.id),
+        insert_or_skip(tx, _callbacks),
         {
             "merchant_id": account.merchant_id,
             "id": new_id("cb"),
@@ -67,8 +67,8 @@ def _keep(
             "last_at": inbound.received_at,
             "times": 1,
         },
-    ).first()
-    if kept is None:
+    )
+    if kept.rowcount == 0:
         tx.execute(
             sa.update(_callbacks)
             .where(

@@ -39,6 +39,8 @@ _FIND = (
     )
     .with_for_update()
 )
+_NEXT_SEQUENCE = _charges.c.sequence + 1
+_WAS_EXPIRED = _charges.c.state == ChargeState.EXPIRED  # judged by the UPDATE that changes it
 
 
 class Verdict(StrEnum):
@@ -109,11 +111,10 @@ def _pay(tx: Connection, attempt: sa.Row[Any]) -> sa.Row[Any] | None:
         attempt.charge_id,
         ChargeState.PAID,
         paid_at=moment(tx),
-        # Guard and expression are of one statement, so they see the same state.
-        paid_late=_charges.c.state == ChargeState.EXPIRED,
+        paid_late=_WAS_EXPIRED,
         paid_attempt_id=attempt.id,
         provider=attempt.provider,
-        sequence=_charges.c.sequence + 1,
+        sequence=_NEXT_SEQUENCE,
     )
 
 
@@ -186,6 +187,6 @@ def _next(tx: Connection, merchant_id: str, charge_id: str) -> sa.Row[Any]:
     return tx.execute(
         sa.update(_charges)
         .where(_charges.c.merchant_id == merchant_id, _charges.c.id == charge_id)
-        .values(sequence=_charges.c.sequence + 1)
+        .values(sequence=_NEXT_SEQUENCE)
         .returning(*_charges.c)
     ).one()

@@ -7,6 +7,7 @@ movers race at the row; the one that comes second changes nothing, and is told s
 from __future__ import annotations
 
 from enum import StrEnum
+from functools import lru_cache
 from typing import Any
 
 import sqlalchemy as sa
@@ -70,17 +71,31 @@ def move(
 
     The row as it is after the move; None if it was elsewhere, which the caller must handle.
     """
-    statement = (
+    computed = {name: value for name, value in values.items() if isinstance(value, sa.ColumnElement)}
+    plain = {name: value for name, value in values.items() if name not in computed}
+    statement = _guarded(table, to, frozenset(computed.items()))
+    return tx.execute(statement, {"own_merchant_id": merchant_id, "own_id": row_id, **plain}).first()
+
+
+# Building the statement costs as much as running it.  Expressions are told apart by identity: a caller
+# that moves often makes them once.
+@lru_cache(maxsize=64)
+def _guarded(
+    table: sa.Table,
+    to: ChargeState | AttemptState | RefundState,
+    computed: frozenset[tuple[str, sa.ColumnElement[Any]]],
+) -> sa.UpdateBase:
+    """The UPDATE of a move; what is to be set to plain values comes with its parameters."""
+    return (
         sa.update(table)
         .where(
-            table.c.merchant_id == merchant_id,
-            table.c.id == row_id,
-            table.c.state.in_(_SOURCES[type(to)][to]),
+            table.c.merchant_id == sa.bindparam("own_merchant_id"),
+            table.c.id == sa.bindparam("own_id"),
+            sa.or_(*[table.c.state == source for source in _SOURCES[type(to)][to]]),
         )
-        .values(state=to, **values)
+        .values(state=to, **dict(computed))
         .returning(*table.c)
     )
-    return tx.execute(statement).first()
 
 
 # By enumeration first: AttemptState.SUCCEEDED and RefundState.SUCCEEDED are equal as strings.

@@ -25,10 +25,9 @@ _endpoints = WebhookEndpoint.__table__
 # Built once: compiling a statement costs more than running it.
 _INSERT_EVENTS = sa.insert(Event)
 _INSERT_DELIVERIES = sa.insert(Delivery)
-_ENABLED_ENDPOINTS = sa.select(
-    _endpoints.c.merchant_id, _endpoints.c.id, _endpoints.c.livemode, _endpoints.c.event_types
-).where(
-    _endpoints.c.merchant_id.in_(sa.bindparam("merchant_ids", expanding=True)),
+_ENABLED_ENDPOINTS = sa.select(_endpoints.c.id, _endpoints.c.event_types).where(
+    _endpoints.c.merchant_id == sa.bindparam("merchant_id"),
+    _endpoints.c.livemode == sa.bindparam("livemode"),
     _endpoints.c.disabled_at.is_(None),
     _endpoints.c.deleted_at.is_(None),
 )
@@ -53,20 +52,22 @@ class Fact:
 def emit(tx: Connection, *facts: Fact) -> None:
     """Store facts and what is needed to deliver them, now.  A step.
 
-    Two statements if nobody listens, four if somebody does, however many facts there are.
+    Of one merchant: two statements if nobody listens, four if somebody does, however many facts there are.
     """
     if not facts:
         return
     events = _insert_events(tx, facts)
-    merchant_ids = list({fact.merchant_id for fact in facts})
-    endpoints = tx.execute(_ENABLED_ENDPOINTS, {"merchant_ids": merchant_ids}).all()
+    endpoints = {
+        (merchant_id, livemode): tx.execute(
+            _ENABLED_ENDPOINTS, {"merchant_id": merchant_id, "livemode": livemode}
+        ).all()
+        for merchant_id, livemode in {(fact.merchant_id, fact.livemode) for fact in facts}
+    }
     pairs = [
         (event, endpoint.id)
         for event in events
-        for endpoint in endpoints
-        if endpoint.merchant_id == event["merchant_id"]
-        and endpoint.livemode == event["livemode"]
-        and wants(endpoint.event_types, event["type"])
+        for endpoint in endpoints[event["merchant_id"], event["livemode"]]
+        if wants(endpoint.event_types, event["type"])
     ]
     _insert_deliveries(tx, pairs)
 
