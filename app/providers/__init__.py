@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from app.providers.alipay import Alipay
 from app.providers.base import Provider
+from app.providers.wechatpay import WechatPay
 
 REGISTRY: dict[str, type[Provider]] = {
     "alipay": Alipay,
+    "wechatpay": WechatPay,
 }
