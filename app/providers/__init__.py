@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from app.providers.alipay import Alipay
 from app.providers.base import Provider
+from app.providers.unionpay import UnionPay
 from app.providers.wechatpay import WechatPay
 
 REGISTRY: dict[str, type[Provider]] = {
     "alipay": Alipay,
     "wechatpay": WechatPay,
+    "unionpay": UnionPay,
 }

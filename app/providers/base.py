@@ -74,6 +74,7 @@ class PaymentRef:
     out_trade_no: str  # ours: 8..32 letters and digits, never reused, unique across providers
     started_at: datetime  # UnionPay finds an order by (merId, orderId, txnTime)
     provider_ref: str | None = None
+    expires_at: datetime | None = None  # the order's: until then UnionPay takes another try of a failed one
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,7 +25,7 @@ KEY_BITS_MIN = 2048
 PASTE_CHARS_MAX = 65_536
 
 _PEM = re.compile(r"-----BEGIN ([A-Z0-9 ]+)-----(.*?)-----END \1-----", re.DOTALL)
-_BROKEN = (ValueError, TypeError, UnsupportedAlgorithm)
+_BROKEN = (ValueError, TypeError, UnsupportedAlgorithm, x509.InvalidVersion)
 
 
 def private_key(text: str, param: str) -> RSAPrivateKey:
