@@ -73,7 +73,7 @@ def start_attempt(charge_id: str, account: OpenAccount, payer: Payer) -> NextSte
     with transaction() as tx:
         charge, attempt = _store(tx, charge_id, account, payer)
     if attempt.next_step is not None:
-        return _read_step(attempt.next_step)
+        return read_step(attempt.next_step)
     try:
         step = account.provider.start(_order(charge, attempt, account, payer))
     except ProviderRejected as refusal:
@@ -177,6 +177,12 @@ def list_attempts(merchant_id: str, charge_id: str) -> list[sa.Row[Any]]:
         )
 
 
+def read_step(stored: dict[str, Any]) -> NextStep:
+    """What the payer must do, as it was stored with the attempt."""
+    fields = dict(stored)
+    return _STEPS[fields.pop("kind")](**fields)
+
+
 def ref_of(attempt: sa.Row[Any]) -> PaymentRef:
     """How its provider finds this attempt."""
     return PaymentRef(attempt.out_trade_no, attempt.started_at, attempt.provider_ref)
@@ -261,8 +267,3 @@ def _take_turn(attempt: sa.Row[Any]) -> bool:
             .values(asked_at=now)
         )
     return taken.rowcount == 1
-
-
-def _read_step(stored: dict[str, Any]) -> NextStep:
-    fields = dict(stored)
-    return _STEPS[fields.pop("kind")](**fields)

@@ -10,22 +10,19 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from app.charges.attempts import read_step
 from app.charges.models import Attempt, Charge
 from app.charges.states import AttemptState
 from app.checkout.steps import Opened, Try
 from app.db import reading, table_of
 from app.errors import BadLink
 from app.merchants.models import Merchant, ProviderAccount
-from app.providers.base import AppParams, CallBridge, NextStep, PostForm, Redirect, ShowQR
 from app.qr.links import LinkFacts, parse_token
 from app.runtime import runtime
 
 # At most one try per account and scene is open, and open ones come first, so none is cut off.
 TRIES_MAX = 50
 
-_STEPS: dict[str, type[NextStep]] = {
-    step.__name__: step for step in (Redirect, PostForm, ShowQR, CallBridge, AppParams)
-}
 _charges, _merchants = table_of(Charge), table_of(Merchant)
 _attempts, _accounts = table_of(Attempt), table_of(ProviderAccount)
 
@@ -102,7 +99,4 @@ def _facts(row: tuple[Any, ...]) -> LinkFacts:
 
 def _try(row: tuple[Any, ...]) -> Try:
     *columns, stored = row[_CHARGE_COLUMNS:]
-    if stored is None:
-        return Try(*columns)
-    fields = dict(stored)
-    return Try(*[*columns, _STEPS[fields.pop("kind")](**fields)])
+    return Try(*columns) if stored is None else Try(*[*columns, read_step(stored)])
