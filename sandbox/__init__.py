@@ -20,9 +20,11 @@ from sandbox.box import Box, Network
 from sandbox.desk import Answer, Fault
 from sandbox.notifier import Notifier
 from sandbox.store import Store
+from sandbox.unionpay import UnionPay
+from sandbox.wechatpay import WechatPay
 from sandbox.yuan import yuan_of
 
-NETWORKS: tuple[Callable[[Box], Network], ...] = (Alipay,)
+NETWORKS: tuple[Callable[[Box], Network], ...] = (Alipay, WechatPay, UnionPay)
 
 _BODY_BYTES_MAX = 1 << 20
 _ADDRESS = re.compile(r"https?://[^/\s]+", re.ASCII)

@@ -27,6 +27,7 @@ class Network(Protocol):
     code: str
     label: str
     retry_gaps_s: tuple[float, ...]  # at full length; the notifier divides by the speed
+    forgeries: tuple[str, ...]  # the values of the lever ``forge`` that it can act on
 
     def blueprints(self) -> list[Blueprint]:
         """The network's gateway and its own control calls."""
@@ -36,8 +37,15 @@ class Network(Protocol):
         """The network's word for where a trade is; "" while the network knows no such trade."""
         ...
 
+    def address(self, trade: Trade, kind: str, refund: Refund | None) -> str:
+        """Where news of this kind goes; "" when the network tells nobody of it."""
+        ...
+
     def notice(self, trade: Trade, kind: str, refund: Refund | None) -> dict[str, str]:
-        """The unsigned fields of a notification.  ``kind``: paid, closed, refunded, waiting, finished."""
+        """The unsigned fields of a notification; a ``notify_id`` among them stays over the retries.
+
+        ``kind``: paid, closed, waiting, finished, refunded, refund_closed or refund_abnormal.
+        """
         ...
 
     def letter(self, fields: Mapping[str, str], charset: str, forge: str) -> Letter:

@@ -34,7 +34,7 @@ class Kind:
 
     name: str
     stage: Stage
-    form: str  # a regular expression for the value
+    form: str  # a regular expression for the value; where "" fits, the network has a usual one
     default: str = ""
     times: int | None = 1
 
@@ -42,6 +42,9 @@ class Kind:
 _SECONDS = r"\d{1,3}(\.\d{1,3})?"
 _YUAN = r"[+-]?\d{1,9}(\.\d{1,2})?"
 _WORD = r"[A-Za-z0-9_.\-]{1,64}"
+_BAD_SIGNATURES = "bad_signature|other_key|unsigned|signtest|stale|unknown_serial"
+_BAD_CERTIFICATES = "wrong_cn|other_chain|expired_cert"
+_FORGERIES = f"{_BAD_SIGNATURES}|{_BAD_CERTIFICATES}|other_app|wrong_amount|other_secret"
 
 KINDS = {
     kind.name: kind
@@ -56,18 +59,24 @@ KINDS = {
         Kind("drop", Stage.PAYMENT, "", "", None),
         Kind("duplicate", Stage.PAYMENT, "[1-9]", "1"),
         Kind("reorder", Stage.PAYMENT, "(waiting|closed)_(before|after)", "waiting_after"),
-        Kind("forge", Stage.PAYMENT, "bad_signature|other_key|other_app|wrong_amount", "bad_signature"),
+        Kind("forge", Stage.PAYMENT, _FORGERIES, "bad_signature"),
         Kind("hang", Stage.CALL, _SECONDS, "30"),
         Kind("server_error", Stage.CALL, "5[0-9][0-9]", "502"),
         Kind("outage", Stage.CALL, "5[0-9][0-9]", "503"),
-        Kind("gateway_error", Stage.CALL, r"\d{5}(:" + _WORD + ")?", "20000:isp.unknow-error"),
-        Kind("forge_answer", Stage.CALL, ""),
-        Kind("query_error", Stage.CALL, _WORD, "ACQ.SYSTEM_ERROR"),
-        Kind("refund_fail", Stage.CALL, _WORD, "ACQ.SELLER_BALANCE_NOT_ENOUGH"),
+        Kind("gateway_error", Stage.CALL, r"(\d{2,5}(:" + _WORD + ")?)?"),
+        Kind("forge_answer", Stage.CALL, f"{_BAD_SIGNATURES}|{_BAD_CERTIFICATES}", "bad_signature"),
+        Kind("paid_code", Stage.PAYMENT, "A6", "A6", None),
+        Kind("resp_code", Stage.CALL, "[0-9A-Z]{2}", "03"),
+        Kind("orig_resp_code", Stage.CALL, "[0-9A-Z]{2}", "05"),
+        Kind("query_error", Stage.CALL, f"({_WORD})?"),
+        Kind("refund_fail", Stage.CALL, f"({_WORD})?"),
         Kind("refund_pending", Stage.CALL, _SECONDS, "30"),
+        Kind("refund_end", Stage.CALL, "closed|abnormal", "closed"),
+        Kind("http_code", Stage.CALL, "", "", None),
         Kind("bill_now", Stage.BILL, "", "", None),
         Kind("bill_omit", Stage.BILL, "", "", None),
         Kind("bill_amount", Stage.BILL, _YUAN, "+0.01", None),
+        Kind("bill_adjust", Stage.BILL, _YUAN, "-1.00", None),
     )
 }
 
@@ -86,12 +95,20 @@ MAGIC: dict[int, tuple[tuple[str, str, int | None], ...]] = {
     11: (("reorder", "waiting_after", 1),),
     12: (("reorder", "closed_before", 1),),
     13: (("close", "", 1), ("late", "10", 1)),
-    14: (("query_error", "ACQ.SYSTEM_ERROR", 3),),
-    15: (("refund_fail", "ACQ.SELLER_BALANCE_NOT_ENOUGH", None),),
+    14: (("query_error", "", 3),),
+    15: (("refund_fail", "", None),),
     16: (("refund_pending", "30", None),),
     17: (("slow_payment", "10", 1),),
     18: (("close", "", 1),),
     19: (("drop", "", 2),),
+    21: (("refund_end", "closed", None),),
+    22: (("refund_end", "abnormal", None),),
+    23: (("forge", "signtest", 1),),
+    24: (("forge_answer", "signtest", 1),),
+    25: (("paid_code", "A6", None),),
+    26: (("orig_resp_code", "04", 3),),
+    27: (("resp_code", "03", 1),),
+    28: (("forge", "wrong_cn", 1),),
 }
 
 
@@ -168,6 +185,16 @@ def held(db: sqlite3.Connection, name: str, out_trade_no: str = "") -> str | Non
     """The value of a lever without using it up, or None."""
     row = db.execute(
         "SELECT value FROM levers WHERE name = ? AND (scope != 'trade' OR out_trade_no = ?)"
+        " ORDER BY scope = 'trade' DESC, id LIMIT 1",
+        (name, out_trade_no),
+    ).fetchone()
+    return None if row is None else str(row["value"])
+
+
+def bound(db: sqlite3.Connection, name: str, out_trade_no: str) -> str | None:
+    """The same of a lever that took hold of this payment, or holds every one; never of a waiting ``next``."""
+    row = db.execute(
+        "SELECT value FROM levers WHERE name = ? AND (scope = 'always' OR (scope = 'trade' AND out_trade_no = ?))"
         " ORDER BY scope = 'trade' DESC, id LIMIT 1",
         (name, out_trade_no),
     ).fetchone()

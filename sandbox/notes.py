@@ -38,13 +38,14 @@ class Note:
 
 
 def enqueue(box: Box, db: sqlite3.Connection, trade: Trade, kind: str, refund: Refund | None = None) -> None:
-    """Queue the news of a change, if the merchant named an address.  A step.
+    """Queue the news of a change, if the network tells anybody of it.  A step.
 
     The levers ``delay``, ``duplicate`` and ``reorder`` act here; ``drop`` and ``forge`` at the send.
     """
-    if not trade.notify_url:
-        return
     network = box.network_of(trade)
+    url = network.address(trade, kind, refund)
+    if not url:
+        return
     due_ts = timing.now() + float(levers.take(db, "delay", trade.out_trade_no) or 0)
     copies = int(levers.take(db, "duplicate", trade.out_trade_no) or 0)
     order = levers.take(db, "reorder", trade.out_trade_no) if kind == "paid" else None
@@ -53,13 +54,14 @@ def enqueue(box: Box, db: sqlite3.Connection, trade: Trade, kind: str, refund: R
         other, when = order.split("_")
         # A second apart, so that the order on the wire is the order here.
         other_due, due_ts = (due_ts, due_ts + 1) if when == "before" else (due_ts + 1, due_ts)
-        _insert(db, trade, other, network.notice(trade, other, None), other_due)
-    _insert(db, trade, kind, fields, due_ts, copies=copies)
+        _insert(db, trade, other, network.notice(trade, other, None), url, other_due)
+    _insert(db, trade, kind, fields, url, due_ts, copies=copies)
 
 
 def enqueue_forged(box: Box, db: sqlite3.Connection, trade: Trade, kind: str, forge: str) -> None:
     """Queue a forged notification of something that never happened; it is sent once.  A step."""
-    _insert(db, trade, kind, box.network_of(trade).notice(trade, kind, None), timing.now(), forge=forge)
+    fields = box.network_of(trade).notice(trade, kind, None)
+    _insert(db, trade, kind, fields, trade.notify_url, timing.now(), forge=forge)
 
 
 def due(db: sqlite3.Connection, now: float, limit: int) -> list[Note]:
@@ -159,18 +161,20 @@ def _insert(
     trade: Trade,
     kind: str,
     fields: Mapping[str, str],
+    url: str,
     due_ts: float,
     *,
     copies: int = 0,
     forge: str = "",
 ) -> None:
     now = timing.now()
-    notify_id = timing.beijing(now, "%Y%m%d") + "00222" + str(secrets.randbelow(10**21)).zfill(21)
+    made = timing.beijing(now, "%Y%m%d") + "00222" + str(secrets.randbelow(10**21)).zfill(21)
+    notify_id = fields.get("notify_id", made)
     db.execute(
         "INSERT INTO notes (network, app_id, out_trade_no, notify_id, kind, url, fields, charset, forge,"
         " copies, created_ts, due_ts) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         (
-            *(trade.network, trade.app_id, trade.out_trade_no, notify_id, kind, trade.notify_url),
+            *(trade.network, trade.app_id, trade.out_trade_no, notify_id, kind, url),
             json.dumps({**fields, "notify_id": notify_id}, ensure_ascii=False),
             *(trade.details.get("charset", "utf-8"), forge, copies, now, due_ts),
         ),

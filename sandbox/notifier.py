@@ -87,6 +87,8 @@ class Notifier:
             forge = note.forge
             if not dropped and not forge:
                 forge = levers.take(db, "forge", note.out_trade_no) or ""
+                if forge and forge not in network.forgeries:
+                    forge = "bad_signature"  # The lever knew no network when it was pulled.
             if dropped:
                 notes.record(db, note, "dropped", None, "")
                 notes.settle(db, note, False, gaps_s)

@@ -129,18 +129,20 @@ def progress(box: Box, db: sqlite3.Connection, trade: Trade) -> Trade:
     if trade.pay_due_ts is not None and trade.pay_due_ts <= now:
         trade = _take_money(box, db, trade, None)
     elif _is_overdue(trade, now):
-        trade = close(box, db, trade)
+        trade = close(box, db, trade) if trade.state is State.WAITING else withdraw(db, trade)
     for refund in trades.refunds_of(db, trade):
         if refund.state == "pending" and refund.due_ts is not None and refund.due_ts <= now:
-            trade = arrive(box, db, trade, refund.out_refund_no)
+            trade = arrive(box, db, trade, refund)
     return trade
 
 
-def arrive(box: Box, db: sqlite3.Connection, trade: Trade, out_refund_no: str) -> Trade:
-    """A refund reaches the shopper, and the merchant hears of it."""
-    trade = trades.finish_refund(db, trade, out_refund_no, timing.now())
-    refund = next(item for item in trades.refunds_of(db, trade) if item.out_refund_no == out_refund_no)
-    notes.enqueue(box, db, trade, "refunded", refund)
+def arrive(box: Box, db: sqlite3.Connection, trade: Trade, refund: Refund) -> Trade:
+    """A refund reaches the shopper, or fails to, and the merchant hears of it."""
+    state = refund.details.get("ends", "done")
+    trade = trades.end_refund(db, trade, refund, state, timing.now())
+    number = refund.out_refund_no
+    ended = next(item for item in trades.refunds_of(db, trade) if item.out_refund_no == number)
+    notes.enqueue(box, db, trade, "refunded" if state == "done" else f"refund_{state}", ended)
     return trade
 
 
@@ -148,7 +150,7 @@ def refund(box: Box, db: sqlite3.Connection, trade: Trade, wish: Refund) -> Trad
     """Send money back, now or at ``wish.due_ts``.  The caller has checked the amount."""
     trades.add_refund(db, trade, wish)
     if wish.due_ts is None:
-        return arrive(box, db, trade, wish.out_refund_no)
+        return arrive(box, db, trade, wish)
     return trade
 
 
@@ -173,7 +175,7 @@ def _is_overdue(trade: Trade, now: float) -> bool:
     """Money that is on its way outruns the deadline."""
     on_its_way = trade.pay_due_ts is not None
     return (
-        trade.state is State.WAITING
+        trade.state in (State.OFFERED, State.WAITING)
         and trade.expires_ts is not None
         and trade.expires_ts <= now
         and not on_its_way

@@ -15,7 +15,7 @@ _SCHEMA = """
 CREATE TABLE IF NOT EXISTS apps (
     network TEXT NOT NULL, app_id TEXT NOT NULL, mode TEXT NOT NULL, name TEXT NOT NULL,
     seller_id TEXT NOT NULL, public_key TEXT NOT NULL, app_cert TEXT NOT NULL, app_cert_sn TEXT NOT NULL,
-    created_ts REAL NOT NULL, PRIMARY KEY (network, app_id));
+    created_ts REAL NOT NULL, details TEXT NOT NULL DEFAULT '{}', PRIMARY KEY (network, app_id));
 CREATE TABLE IF NOT EXISTS trades (
     network TEXT NOT NULL, app_id TEXT NOT NULL, out_trade_no TEXT NOT NULL,
     trade_no TEXT NOT NULL UNIQUE, code TEXT NOT NULL UNIQUE, state TEXT NOT NULL, product TEXT NOT NULL,
@@ -33,9 +33,11 @@ CREATE INDEX IF NOT EXISTS trades_paid ON trades (network, app_id, paid_ts);
 CREATE TABLE IF NOT EXISTS refunds (
     id INTEGER PRIMARY KEY, network TEXT NOT NULL, app_id TEXT NOT NULL, out_trade_no TEXT NOT NULL,
     out_refund_no TEXT NOT NULL, amount_minor INTEGER NOT NULL, state TEXT NOT NULL, reason TEXT NOT NULL,
-    created_ts REAL NOT NULL, due_ts REAL, done_ts REAL,
+    created_ts REAL NOT NULL, due_ts REAL, done_ts REAL, details TEXT NOT NULL DEFAULT '{}',
     UNIQUE (network, app_id, out_trade_no, out_refund_no));
 CREATE INDEX IF NOT EXISTS refunds_due ON refunds (due_ts) WHERE state = 'pending';
+CREATE INDEX IF NOT EXISTS refunds_number ON refunds (network, app_id, out_refund_no);
+CREATE INDEX IF NOT EXISTS refunds_created ON refunds (network, app_id, created_ts);
 CREATE INDEX IF NOT EXISTS refunds_done ON refunds (network, app_id, done_ts);
 CREATE TABLE IF NOT EXISTS notes (
     id INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -56,8 +58,14 @@ CREATE TABLE IF NOT EXISTS levers (
 CREATE TABLE IF NOT EXISTS hooks (
     id INTEGER PRIMARY KEY, received_ts REAL NOT NULL, verified INTEGER NOT NULL, status INTEGER NOT NULL,
     headers TEXT NOT NULL, body BLOB NOT NULL);
+CREATE TABLE IF NOT EXISTS tickets (
+    network TEXT NOT NULL, ticket TEXT NOT NULL, about TEXT NOT NULL, made_ts REAL NOT NULL, used_ts REAL,
+    PRIMARY KEY (network, ticket));
 CREATE TABLE IF NOT EXISTS settings (name TEXT PRIMARY KEY, value TEXT NOT NULL);
 """
+
+# Columns that a file of an earlier sandbox may lack.
+_ADDED = (("apps", "details"), ("refunds", "details"))
 
 
 class Store:
@@ -77,6 +85,9 @@ class Store:
         with self.read() as db:
             db.execute("PRAGMA journal_mode=WAL")
             db.executescript(_SCHEMA)
+            for table, column in _ADDED:
+                if column not in {row["name"] for row in db.execute(f"PRAGMA table_info({table})")}:
+                    db.execute(f"ALTER TABLE {table} ADD COLUMN {column} TEXT NOT NULL DEFAULT '{{}}'")
 
     @contextmanager
     def read(self) -> Iterator[sqlite3.Connection]:

@@ -40,3 +40,8 @@ def rfc3339(ts: float | None) -> str | None:
     if ts is None:
         return None
     return datetime.fromtimestamp(ts, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def beijing_rfc3339(ts: float) -> str:
+    """``1705284000.0 -> "2024-01-15T10:00:00+08:00"``.  Pure."""
+    return datetime.fromtimestamp(ts, BEIJING).isoformat(timespec="seconds")

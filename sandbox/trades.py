@@ -100,15 +100,20 @@ class Trade:
 
 @dataclass(frozen=True, slots=True)
 class Refund:
-    """Money going back.  It counts in the trade's ``refunded_minor`` once it is done."""
+    """Money going back.  It counts in the trade's ``refunded_minor`` once it is done.
+
+    Only a closed one gives its part of the trade's money free for another refund.
+    """
 
     out_refund_no: str
     amount_minor: int
-    state: str  # "pending" | "done"
+    state: str  # "pending" | "done" | "closed" (it failed) | "abnormal" (it is stuck)
     reason: str
     created_ts: float
     due_ts: float | None
     done_ts: float | None
+    # The network's own facts; ``ends`` says which state a pending one will reach, if it is not "done".
+    details: Mapping[str, str] = field(default_factory=dict)
 
 
 def offer(db: sqlite3.Connection, wish: Offer) -> Trade:
@@ -187,27 +192,49 @@ def add_refund(db: sqlite3.Connection, trade: Trade, refund: Refund) -> None:
     """Enter a refund.  A step."""
     db.execute(
         "INSERT INTO refunds (network, app_id, out_trade_no, out_refund_no, amount_minor, state, reason,"
-        " created_ts, due_ts, done_ts) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        " created_ts, due_ts, done_ts, details) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         (
             *(trade.network, trade.app_id, trade.out_trade_no),
             *(refund.out_refund_no, refund.amount_minor, refund.state, refund.reason),
             *(refund.created_ts, refund.due_ts, refund.done_ts),
+            json.dumps(dict(refund.details), ensure_ascii=False),
         ),
     )
 
 
-def finish_refund(db: sqlite3.Connection, trade: Trade, out_refund_no: str, now: float) -> Trade:
-    """A pending refund arrives: counted on the trade, once.  A step."""
+def end_refund(db: sqlite3.Connection, trade: Trade, refund: Refund, state: str, now: float) -> Trade:
+    """A pending refund ends: "done" counts on the trade, once.  A step."""
     moved = db.execute(
-        "UPDATE refunds SET state = 'done', done_ts = ? WHERE network = ? AND app_id = ?"
+        "UPDATE refunds SET state = ?, done_ts = ? WHERE network = ? AND app_id = ?"
         " AND out_trade_no = ? AND out_refund_no = ? AND state = 'pending' RETURNING amount_minor",
-        (now, trade.network, trade.app_id, trade.out_trade_no, out_refund_no),
+        (
+            *(state, now if state == "done" else None),
+            *(trade.network, trade.app_id, trade.out_trade_no, refund.out_refund_no),
+        ),
     ).fetchone()
-    if moved is None:
+    if moved is None or state != "done":
         return trade
     total = trade.refunded_minor + moved["amount_minor"]
     closed_ts = now if total == trade.paid_minor else trade.closed_ts
     return move(db, trade, (State.PAID,), refunded_minor=total, closed_ts=closed_ts)
+
+
+def note(db: sqlite3.Connection, trade: Trade, **facts: str) -> Trade:
+    """Remember more of the network's own facts about a trade, whatever its state.  A step."""
+    details = json.dumps({**trade.details, **facts}, ensure_ascii=False)
+    return move(db, trade, tuple(State), details=details)
+
+
+def refund_of_number(
+    db: sqlite3.Connection, network: str, app_id: str, out_refund_no: str
+) -> tuple[Trade, Refund] | None:
+    """A refund by its own number alone, with its trade."""
+    row = db.execute(
+        "SELECT * FROM refunds WHERE network = ? AND app_id = ? AND out_refund_no = ? ORDER BY id LIMIT 1",
+        (network, app_id, out_refund_no),
+    ).fetchone()
+    trade = None if row is None else find(db, network, app_id, row["out_trade_no"])
+    return None if trade is None else (trade, _refund(row))
 
 
 def overdue_refunds(db: sqlite3.Connection, now: float, limit: int) -> list[tuple[Trade, str]]:
@@ -232,12 +259,13 @@ def paid_between(db: sqlite3.Connection, network: str, app_id: str, start: float
 
 
 def refunded_between(
-    db: sqlite3.Connection, network: str, app_id: str, start: float, end: float
+    db: sqlite3.Connection, network: str, app_id: str, start: float, end: float, by: str = "done_ts"
 ) -> list[tuple[Trade, Refund]]:
-    """The refunds of one app that arrived in a span of time, for its bill."""
+    """The refunds of one app that arrived in a span of time, for its bill; ``by`` "created_ts": asked for."""
+    assert by in ("done_ts", "created_ts")
     rows = db.execute(
-        "SELECT * FROM refunds WHERE network = ? AND app_id = ? AND done_ts >= ? AND done_ts < ?"
-        " ORDER BY done_ts LIMIT 100000",
+        f"SELECT * FROM refunds WHERE network = ? AND app_id = ? AND {by} >= ? AND {by} < ?"
+        f" ORDER BY {by} LIMIT 100000",
         (network, app_id, start, end),
     ).fetchall()
     pairs = []
@@ -266,4 +294,6 @@ def _trade(row: sqlite3.Row) -> Trade:
 
 
 def _refund(row: sqlite3.Row) -> Refund:
-    return Refund(**{name: row[name] for name in Refund.__dataclass_fields__})
+    columns = {name: row[name] for name in Refund.__dataclass_fields__}
+    columns["details"] = json.loads(columns["details"])
+    return Refund(**columns)

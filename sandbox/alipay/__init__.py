@@ -20,6 +20,7 @@ class Alipay:
     label = "Alipay 支付宝"
     # Eight deliveries within 25 hours.
     retry_gaps_s: tuple[float, ...] = (240.0, 600.0, 600.0, 3600.0, 7200.0, 21600.0, 54000.0)
+    forgeries: tuple[str, ...] = ("bad_signature", "other_key", "other_app", "wrong_amount")
 
     def __init__(self, box: Box) -> None:
         self._box = box
@@ -36,6 +37,10 @@ class Alipay:
     def status_of(self, trade: Trade) -> str:
         """``TRADE_SUCCESS`` and so on; "" while nobody has opened the trade."""
         return payments.status_of(trade)
+
+    def address(self, trade: Trade, kind: str, refund: Refund | None) -> str:
+        """One address for everything: Alipay takes none with a refund."""
+        return trade.notify_url
 
     def notice(self, trade: Trade, kind: str, refund: Refund | None) -> dict[str, str]:
         """A notification's fields."""

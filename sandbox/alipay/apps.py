@@ -6,7 +6,7 @@ import secrets
 import sqlite3
 from dataclasses import dataclass
 
-from sandbox import timing
+from sandbox import rsakeys, timing
 from sandbox.alipay import keys
 from sandbox.alipay.keys import Keyring
 
@@ -47,8 +47,8 @@ def register(db: sqlite3.Connection, ring: Keyring, wish: Wish) -> tuple[App, bo
         raise ValueError("public_key is missing")
     if wish.seller_id and not (wish.seller_id.isdigit() and len(wish.seller_id) <= 28):
         raise ValueError("seller_id is up to 28 digits")
-    given = keys.key_in(wish.app_cert) if wish.app_cert else wish.public_key
-    public_key = keys.public_pem(keys.load_public(given))
+    given = rsakeys.key_in(wish.app_cert) if wish.app_cert else wish.public_key
+    public_key = rsakeys.public_pem(rsakeys.load_public(given))
     row = db.execute(
         "SELECT * FROM apps WHERE network = ? AND mode = ? AND public_key = ? AND (? = '' OR seller_id = ?)",
         (NETWORK, wish.mode, public_key, wish.seller_id, wish.seller_id),

@@ -7,7 +7,7 @@ from typing import Any
 
 from flask import Blueprint
 
-from sandbox import desk, shopper, trades
+from sandbox import desk, rsakeys, shopper, trades
 from sandbox.alipay import apps, gateway, keys, news, wire
 from sandbox.alipay.apps import NETWORK, App, Wish
 from sandbox.alipay.keys import Keyring
@@ -93,7 +93,7 @@ def shown(box: Box, ring: Keyring, app: App) -> dict[str, Any]:
         found = ring.certificate()
         assert found is not None
         facts["alipay_cert_sn"], facts["alipay_cert"] = found
-        facts["alipay_public_key"] = keys.key_in(found[1])
+        facts["alipay_public_key"] = rsakeys.key_in(found[1])
         facts["alipay_root_cert"] = ring.roots()
         facts["alipay_root_cert_sn"] = keys.root_sn(facts["alipay_root_cert"])
         facts["app_cert"], facts["app_cert_sn"] = app.app_cert, app.app_cert_sn
@@ -126,7 +126,7 @@ def _sdk_pay(box: Box, ring: Keyring, body: dict[str, Any]) -> dict[str, Any]:
         "trade_no": verdict.trade.trade_no,
     }
     text = wire.node_text(node)
-    sign = keys.sign(news.signing_key(ring, app), text.encode())
+    sign = rsakeys.sign(news.signing_key(ring, app), text.encode())
     result = wire.answer("alipay_trade_app_pay_response", text, "", sign)[:-1] + ',"sign_type":"RSA2"}'
     return {"resultStatus": code, "result": result, "memo": "", "trade_status": status_of(verdict.trade)}
 

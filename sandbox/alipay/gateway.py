@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from flask import Blueprint, Response, redirect, request
 from werkzeug.wrappers import Response as AnyResponse
 
-from sandbox import cashier, levers, shopper, timing
+from sandbox import cashier, levers, rsakeys, shopper, timing
 from sandbox.alipay import apps, bills, keys, news, payments, refunds, wire
 from sandbox.alipay.apps import App
 from sandbox.alipay.calls import Call, success
@@ -111,7 +111,7 @@ def _signed(box: Box, ring: Keyring, params: Params, name: str, served: Served) 
         return wire.answer(name, text)
     message = wire.node_text({**served.node, "msg": "Forged"}) if served.forged else text
     sn = ring.certificate_key()[0] if app.mode == "cert" else ""
-    sign = keys.sign(news.signing_key(ring, app), message.encode(params.charset, "replace"))
+    sign = rsakeys.sign(news.signing_key(ring, app), message.encode(params.charset, "replace"))
     return wire.answer(name, text, sn, sign)
 
 
@@ -129,7 +129,7 @@ def verified_app(box: Box, ring: Keyring, params: Params) -> App:
         raise Refusal("20001", "aop.invalid-auth-token", "无效的访问令牌")
     if app.mode == "cert":
         _check_certificates(ring, app, params)
-    if not keys.verifies(app.public_key, params.signed_bytes(), params.raw["sign"]):
+    if not rsakeys.verifies(app.public_key, params.signed_bytes(), params.raw["sign"]):
         raise Refusal(
             "40002", "isv.invalid-signature", "验签出错, 请确认charset, sign_type, 私钥和待签名内容"
         )
@@ -156,7 +156,7 @@ def _serve(call: Call) -> Served:
         return Served({}, int(status))
     error = lever("gateway_error")
     if error is not None:
-        code, _, sub_code = error.partition(":")
+        code, _, sub_code = (error or "20000:isp.unknow-error").partition(":")
         return Served(Refusal(code, sub_code or "isp.unknow-error").node())
     try:
         node = HANDLERS[call.method](call)

@@ -11,8 +11,8 @@ from urllib.parse import urlencode
 
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 
-from sandbox import timing
-from sandbox.alipay import keys, wire
+from sandbox import rsakeys, timing
+from sandbox.alipay import wire
 from sandbox.alipay.apps import App
 from sandbox.alipay.keys import Keyring
 from sandbox.alipay.payments import BUYER_ID, BUYER_LOGON_ID, status_of
@@ -76,12 +76,12 @@ def letter(ring: Keyring, app: App, fields: Mapping[str, str], charset: str, for
         news["total_amount"] = yuan_of(bent(fen_of(news["total_amount"]), "+0.01"))
     if forge == "other_key":
         key = ring.stranger_key
-    news["sign"] = keys.sign(key, wire.notice_bytes(news, charset))
+    news["sign"] = rsakeys.sign(key, wire.notice_bytes(news, charset))
     if forge == "bad_signature":  # A true signature, but of an order one fen cheaper.
         cheaper = {**news, "total_amount": yuan_of(bent(fen_of(news["total_amount"]), "-0.01"))}
         if cheaper["total_amount"] == news["total_amount"]:
             cheaper["total_amount"] = "0.02"
-        news["sign"] = keys.sign(key, wire.notice_bytes(cheaper, charset))
+        news["sign"] = rsakeys.sign(key, wire.notice_bytes(cheaper, charset))
     headers = {
         "Content-Type": f"application/x-www-form-urlencoded; charset={charset}",
         "User-Agent": "Mafu-Sandbox-Alipay/1.0",
@@ -111,7 +111,7 @@ def return_address(ring: Keyring, app: App, trade: Trade) -> str:
         "seller_id": app.seller_id,
         "timestamp": timing.beijing(timing.now()),
     }
-    fields["sign"] = keys.sign(signing_key(ring, app), wire.notice_bytes(fields, charset))
+    fields["sign"] = rsakeys.sign(signing_key(ring, app), wire.notice_bytes(fields, charset))
     glue = "&" if "?" in trade.return_url else "?"
     return f"{trade.return_url}{glue}{urlencode(fields, encoding=charset)}"
 

@@ -86,7 +86,7 @@ def query(call: Call) -> Node:
     """alipay.trade.query."""
     code = call.lever("query_error")
     if code is not None:
-        raise business(code, "系统异常")
+        raise business(code or "ACQ.SYSTEM_ERROR", "系统异常")
     trade = call.existing_trade()
     paid = trade.paid_ts is not None
     money = yuan_of(trade.paid_minor)

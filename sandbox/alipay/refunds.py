@@ -32,7 +32,7 @@ def refund(call: Call) -> Node:
     _check(trade, amount_minor, sum(item.amount_minor for item in known.values()), whole=not given)
     code = call.lever("refund_fail")
     if code is not None:
-        raise business(code, "退款失败")
+        raise business(code or "ACQ.SELLER_BALANCE_NOT_ENOUGH", "退款失败")
     seconds = call.lever("refund_pending")
     now = timing.now()
     due_ts = None if seconds is None else now + float(seconds)
@@ -46,7 +46,7 @@ def refund_query(call: Call) -> Node:
     """alipay.trade.fastpay.refund.query: refund_status only once the money is back."""
     code = call.lever("query_error")
     if code is not None:
-        raise business(code, "系统异常")
+        raise business(code or "ACQ.SYSTEM_ERROR", "系统异常")
     number = call.word("out_request_no", 64, required=True)
     trade = call.existing_trade()
     for item in trades.refunds_of(call.db, trade):

@@ -12,6 +12,7 @@ from cryptography.hazmat.primitives import serialization
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sandbox import rsakeys
 from sandbox.alipay import keys, wire
 from sandbox.alipay.wire import Refusal
 
@@ -29,13 +30,13 @@ def test_requests_of_every_client_verify_in_every_transport(vector: dict[str, An
     query, form = {"query": (whole, b""), "form": (b"", whole), "both": (head, tail)}[split]
     params = wire.read(query, form)
     assert params.signed_bytes() == vector["canonical"].encode()
-    assert keys.verifies(KEYS[vector["verify_key"]], params.signed_bytes(), params.raw["sign"])
+    assert rsakeys.verifies(KEYS[vector["verify_key"]], params.signed_bytes(), params.raw["sign"])
 
 
 @pytest.mark.parametrize("vector", REQUESTS, ids=lambda vector: vector["id"])
 def test_a_changed_parameter_does_not_verify(vector: dict[str, Any]) -> None:
     params = wire.read(vector["urlencoded"].encode() + b"&unknown=1", b"")
-    assert not keys.verifies(KEYS[vector["verify_key"]], params.signed_bytes(), params.raw["sign"])
+    assert not rsakeys.verifies(KEYS[vector["verify_key"]], params.signed_bytes(), params.raw["sign"])
 
 
 def test_certificate_numbers_are_those_of_two_independent_packages() -> None:
@@ -49,7 +50,7 @@ def test_certificate_numbers_are_those_of_two_independent_packages() -> None:
 def test_our_answer_is_byte_for_byte_the_vectors() -> None:
     vector = VECTORS["ali-resp-precreate-key"]
     node = wire.node_text(vector["expected_node"])
-    sign = keys.sign(_private("alipay.pkcs8.pem"), node.encode())
+    sign = rsakeys.sign(_private("alipay.pkcs8.pem"), node.encode())
     assert wire.answer("alipay_trade_precreate_response", node, "", sign) == vector["response_body"]
 
 
@@ -59,7 +60,7 @@ def test_our_answer_is_byte_for_byte_the_vectors() -> None:
 def test_our_notification_carries_the_vectors_signature(name: str) -> None:
     fields = dict(parse_qsl(VECTORS[name]["form_body"]))
     message = wire.notice_bytes(fields, "utf-8")
-    assert keys.sign(_private("alipay.pkcs8.pem"), message) == fields["sign"]
+    assert rsakeys.sign(_private("alipay.pkcs8.pem"), message) == fields["sign"]
     assert dict(parse_qsl(wire.form(fields, "utf-8").decode())) == fields
 
 
@@ -106,7 +107,7 @@ def test_no_bytes_break_the_reader(query: bytes, form: bytes) -> None:
 
 @given(st.text(max_size=400))
 def test_no_text_passes_for_a_signature(text: str) -> None:
-    assert not keys.verifies(KEYS["app.pub.pem"], b"message", text)
+    assert not rsakeys.verifies(KEYS["app.pub.pem"], b"message", text)
 
 
 def _private(name: str) -> Any:
