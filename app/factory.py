@@ -23,6 +23,7 @@ from app.charges import api as charges_api
 from app.charges import views as charges_views
 from app.checkout import views as checkout_views
 from app.config import Settings, load_settings
+from app.errors import InvalidRequest
 from app.ids import new_id
 from app.merchants import views as merchants_views
 from app.webhooks import api as webhooks_api
@@ -59,7 +60,10 @@ def create_app(settings: Settings | None = None) -> Flask:
         template_folder="../templates",
         static_folder="../static",
         info=Info(
-            title="Mafu", version=API_VERSION, description="Scan-to-pay that merchants host themselves."
+            title="Mafu",
+            version=API_VERSION,
+            description="Scan-to-pay that merchants host themselves.\n\nEvery answer carries Request-Id and "
+            "Mafu-Version.  Send Mafu-Version to be refused, with 400, when the API has moved on.",
         ),
         security_schemes={
             "bearer": {"type": "http", "scheme": "bearer", "description": "mafu_sk_test_… or mafu_sk_live_…"},
@@ -152,12 +156,17 @@ def _version_of_files(app: Flask) -> Callable[[str, dict[str, Any]], None]:
 
 def _open_request() -> None:
     g.request_id = new_id("req")
+    # Another version would read and write other fields: silence would be a wrong answer.
+    if request.headers.get("Mafu-Version", API_VERSION) != API_VERSION and problems.is_api():
+        raise InvalidRequest(
+            f"the only version is {API_VERSION}", code="unknown_version", param="Mafu-Version"
+        )
 
 
 def _close_request(response: Response) -> Response:
     headers = response.headers
     headers["Request-Id"] = g.get("request_id", "")
-    if request.path == "/v1" or request.path.startswith("/v1/"):
+    if problems.is_api():
         headers["Mafu-Version"] = API_VERSION
         headers["X-Content-Type-Options"] = "nosniff"
         return response

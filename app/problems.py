@@ -60,7 +60,7 @@ def _platform_error(error: PlatformError) -> Response:
         response.headers["Retry-After"] = str(error.retry_after_s)
     elif status == 503:
         response.headers["Retry-After"] = str(_RETRY_S)
-    elif status == 401 and _is_api():
+    elif status == 401 and is_api():
         response.headers["WWW-Authenticate"] = 'Bearer realm="mafu"'
     return response
 
@@ -102,7 +102,7 @@ def _unforeseen(error: Exception) -> Response:
 
 def _render(status: int, kind: str, code: str, detail: str, param: str | None = None) -> Response:
     request_id = g.get("request_id", "")
-    if _is_api():
+    if is_api():
         body = {"type": kind, "code": code, "message": detail, "param": param, "request_id": request_id}
         response = jsonify(error=body)
     else:
@@ -113,5 +113,6 @@ def _render(status: int, kind: str, code: str, detail: str, param: str | None = 
     return response
 
 
-def _is_api() -> bool:
+def is_api() -> bool:
+    """Whether this request is for the API, where every answer is JSON."""
     return request.path == "/v1" or request.path.startswith("/v1/")

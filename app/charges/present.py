@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from datetime import datetime
+from functools import lru_cache
 from typing import Any
 
 import sqlalchemy as sa
 
 from app.charges.states import ChargeState
 from app.clock import to_rfc3339
-from app.qr.links import LinkFacts, link_for
+from app.qr.links import LinkFacts, LinkSigner, link_for
 from app.runtime import runtime
 from app.webhooks.outbox import Fact
 
@@ -17,11 +18,8 @@ from app.webhooks.outbox import Fact
 def link_of(charge: sa.Row[Any]) -> str:
     """The signed payment link: what the QR says, character for character."""
     facts = LinkFacts(charge.id, charge.merchant_id, charge.amount_minor, charge.currency)
-    return link_for(
-        runtime().settings.origin,
-        runtime().charge_links.token_for(facts),
-        host_upper=runtime().settings.qr_host_upper,
-    )
+    here = runtime()
+    return _link(here.charge_links, facts, here.settings.origin, here.settings.qr_host_upper)
 
 
 def charge_json(charge: sa.Row[Any]) -> dict[str, Any]:
@@ -79,6 +77,12 @@ def charge_fact(event_type: str, charge: sa.Row[Any]) -> Fact:
 def refund_fact(event_type: str, refund: sa.Row[Any], *, livemode: bool) -> Fact:
     """The same of a refund."""
     return Fact(refund.merchant_id, livemode, event_type, refund.id, refund.sequence, refund_json(refund))
+
+
+# Each change of a charge names its link twice, in the event and in the answer, and each poll once more.
+@lru_cache(maxsize=4096)
+def _link(signer: LinkSigner, facts: LinkFacts, origin: str, host_upper: bool) -> str:
+    return link_for(origin, signer.token_for(facts), host_upper=host_upper)
 
 
 def _time(moment: datetime | None) -> str | None:

@@ -69,7 +69,7 @@ def once(
     with transaction() as tx:
         # Claimed before the work: whoever comes second waits here until the first has committed or failed.
         claim = {**scope, "fingerprint": fingerprint, "status": 0, "body": "", "created_at": clock.now()}
-        if tx.execute(insert_or_skip(tx, _rows).returning(_rows.c.status), claim).first() is not None:
+        if tx.execute(insert_or_skip(tx, _rows, _rows.c.status), claim).first() is not None:
             answer = work(tx)
             sealed = vault().seal(answer.body, place_of(**scope))
             tx.execute(_STORE, {**_named(scope), "status": answer.status, "body": sealed})

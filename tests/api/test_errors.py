@@ -37,6 +37,14 @@ def test_every_answer_names_itself_and_the_version(api, client):
         assert answer.headers["X-Content-Type-Options"] == "nosniff"
 
 
+def test_another_version_of_the_api_is_refused(api, client):
+    assert api.get("/v1/charges", headers={"Mafu-Version": "2026-11-21"}).status_code == 200
+    for version in ("2020-01-01", "", "latest"):
+        answer = api.get("/v1/charges", headers={"Mafu-Version": version})
+        assert refusal(answer) == (400, "unknown_version", "Mafu-Version")
+    assert client.get("/healthz", headers={"Mafu-Version": "2020-01-01"}).status_code == 200
+
+
 def test_without_a_good_key_nothing_is_shown(client, merchant):
     good = merchant.key
     wrong_tail = good[:-1] + ("0" if good[-1] != "0" else "1")
