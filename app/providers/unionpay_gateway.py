@@ -28,7 +28,8 @@ _ANSWER_BYTES_MAX = 1 << 20
 
 # A code goes into logs and answers to the merchant: keep it a word.
 _WORD = re.compile(r"[A-Za-z0-9_]{1,64}")
-_REPEATED = ("merId", "orderId", "txnTime")
+_NAMES = ("merId", "orderId")
+_REPEATED = (*_NAMES, "txnTime", "settleDate")
 _WITHOUT_ANSWER = frozenset({Verdict.UNKNOWN, Verdict.LATER})
 
 
@@ -128,11 +129,11 @@ def _judged(what: str, request: Mapping[str, str], answer: Mapping[str, str]) ->
     verdict, meaning = judged or (Verdict.UNKNOWN, "unknown response code")
     verified = Verified(answer, verdict, word, meaning)
     # An answer carries no nonce: only what it repeats ties it to this question.  One that could not
-    # read the question may leave it out.
-    for name in _REPEATED:
-        said = answer.get(name, request.get(name) if verdict is Verdict.REJECTED else "")
-        if name in request and said != request[name]:
-            raise ProviderUnreachable(f"unionpay's answer to {what} is about something else")
+    # read the question may leave that out.
+    missing = [name for name in _NAMES if name in request and not answer.get(name)]
+    other = [name for name in _REPEATED if name in answer and answer[name] != request.get(name, answer[name])]
+    if other or (missing and verdict is not Verdict.REJECTED):
+        raise ProviderUnreachable(f"unionpay's answer to {what} is about something else")
     if verdict in _WITHOUT_ANSWER:
         raise verified.silence(what)
     return verified
