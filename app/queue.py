@@ -18,7 +18,7 @@ import sqlalchemy as sa
 from sqlalchemy import Connection
 from sqlalchemy.orm import Mapped, mapped_column
 
-from app.db import Base, moment, table_of
+from app.db import Base, is_among, moment, table_of
 
 
 class Kind(StrEnum):
@@ -66,7 +66,7 @@ def put(tx: Connection, kind: Kind, merchant_id: str, subject_id: str, due_at: d
 def put_many(tx: Connection, jobs: Sequence[tuple[Kind, str, str, datetime]]) -> None:
     """Add several jobs in one statement.  A step."""
     tx.execute(
-        sa.insert(_jobs),
+        _INSERT,
         [
             {"kind": kind, "merchant_id": merchant_id, "subject_id": subject_id, "due_at": due_at, "tries": 0}
             for kind, merchant_id, subject_id, due_at in jobs
@@ -82,16 +82,19 @@ def claim(tx: Connection, kind: Kind, *, limit: int, lease: timedelta) -> list[C
     """
     now, token = moment(tx), uuid4().hex
     key = sa.tuple_(_jobs.c.merchant_id, _jobs.c.kind, _jobs.c.subject_id)
+    # WITH, because a plain subquery in IN may be run once for each row of the table (a nested loop), and
+    # each run locks the next few: then one worker would take everything that is due.
     due = (
         sa.select(_jobs.c.merchant_id, _jobs.c.kind, _jobs.c.subject_id)
         .where(_jobs.c.kind == kind, _jobs.c.due_at <= now)
         .order_by(_jobs.c.due_at)
         .limit(limit)
         .with_for_update(skip_locked=True)
+        .cte("due")
     )
     rows = tx.execute(
         sa.update(_jobs)
-        .where(key.in_(due))
+        .where(key.in_(sa.select(due)))
         .values(due_at=now + lease, token=token, tries=_jobs.c.tries + 1)
         .returning(_jobs.c.merchant_id, _jobs.c.kind, _jobs.c.subject_id, _jobs.c.tries)
     )
@@ -147,16 +150,13 @@ def is_due(connection: Connection, kind: Kind) -> bool:
 
 
 def drop(tx: Connection, merchant_id: str, *jobs: tuple[Kind, str]) -> None:
-    """Forget jobs that have become pointless, claimed or not.  A step.
-
-    One statement for all of them: ids carry their prefix, so no id names two kinds of subject.
-    """
+    """Forget jobs that have become pointless, claimed or not.  A step."""
     tx.execute(
-        sa.delete(_jobs).where(
-            _jobs.c.merchant_id == merchant_id,
-            _jobs.c.kind.in_([kind for kind, _ in jobs]),
-            _jobs.c.subject_id.in_([subject_id for _, subject_id in jobs]),
-        )
+        _DROP,
+        [
+            {"of_merchant_id": merchant_id, "of_kind": kind, "of_subject_id": subject_id}
+            for kind, subject_id in jobs
+        ],
     )
 
 
@@ -199,12 +199,19 @@ def _select_ours(tx: Connection, statement: sa.Executable, claims: Sequence[Clai
     return ours
 
 
+# Each statement is built once: building costs as much as running it.
+_INSERT = sa.insert(_jobs)
+_DROP = sa.delete(_jobs).where(
+    _jobs.c.merchant_id == sa.bindparam("of_merchant_id"),
+    _jobs.c.kind == sa.bindparam("of_kind"),
+    _jobs.c.subject_id == sa.bindparam("of_subject_id"),
+)
 # A list for each column and not one of pairs, for which SQLite would read the whole table.  With the one
 # token of a claim nothing else is found.
 _OURS = (
-    _jobs.c.merchant_id.in_(sa.bindparam("merchant_ids", expanding=True)),
+    is_among(_jobs.c.merchant_id, "merchant_ids"),
     _jobs.c.kind == sa.bindparam("claim_kind"),
-    _jobs.c.subject_id.in_(sa.bindparam("subject_ids", expanding=True)),
+    is_among(_jobs.c.subject_id, "subject_ids"),
     _jobs.c.token == sa.bindparam("claim_token"),
 )
 _FINISH = sa.delete(Job).where(*_OURS).returning(_jobs.c.merchant_id, _jobs.c.subject_id)

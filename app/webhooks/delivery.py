@@ -19,7 +19,7 @@ import sqlalchemy as sa
 from sqlalchemy import Connection
 
 from app import clock, queue
-from app.db import moment, reading, retried, transaction
+from app.db import is_among, moment, reading, retried, transaction
 from app.http import Sent
 from app.ids import new_id
 from app.queue import Claim, Kind
@@ -60,8 +60,8 @@ _deliveries, _events, _endpoints = Delivery.__table__, Event.__table__, WebhookE
 # A list for each column and not one of pairs, for which SQLite would read the whole table.  Ids are
 # unique across merchants, so nothing else is found.
 _AMONG = (
-    _deliveries.c.merchant_id.in_(sa.bindparam("merchant_ids", expanding=True)),
-    _deliveries.c.id.in_(sa.bindparam("ids", expanding=True)),
+    is_among(_deliveries.c.merchant_id, "merchant_ids"),
+    is_among(_deliveries.c.id, "ids"),
 )
 _LOAD = (
     sa.select(
@@ -252,7 +252,7 @@ def retry_after_s(header: str | None, now: datetime) -> float | None:
         return float(header[:9])
     try:
         moment = parsedate_to_datetime(header[:64])
-    except ValueError:
+    except (ValueError, OverflowError):  # the second for numbers that fit no clock
         return None
     return ((moment if moment.tzinfo else moment.replace(tzinfo=UTC)) - now).total_seconds()
 

@@ -241,7 +241,8 @@ def test_no_hot_statement_reads_a_whole_table(tell, listen, at):
             tx.exec_driver_sql("SET LOCAL enable_seqscan = off")  # or it would read small tables whole
         for sql, given in hot:
             plan = tx.exec_driver_sql(f"EXPLAIN {'QUERY PLAN ' if is_sqlite else ''}{sql}", given)
-            assert not [step for step in map(str, plan) if "SCAN " in step or "Seq Scan" in step], sql
+            steps = [step for step in map(str, plan) if "json_each" not in step]  # a list of ours is no table
+            assert not [step for step in steps if "SCAN " in step or "Seq Scan" in step], sql
 
 
 def test_zero_bytes_in_an_answer_can_be_stored(tell, listen, shop_id):
