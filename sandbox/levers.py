@@ -194,8 +194,8 @@ def held(db: sqlite3.Connection, name: str, out_trade_no: str = "") -> str | Non
 def bound(db: sqlite3.Connection, name: str, out_trade_no: str) -> str | None:
     """The same of a lever that took hold of this payment, or holds every one; never of a waiting ``next``."""
     row = db.execute(
-        "SELECT value FROM levers WHERE name = ? AND (scope = 'always' OR (scope = 'trade' AND out_trade_no = ?))"
-        " ORDER BY scope = 'trade' DESC, id LIMIT 1",
+        "SELECT value FROM levers WHERE name = ? AND scope != 'next'"
+        " AND (scope != 'trade' OR out_trade_no = ?) ORDER BY scope = 'trade' DESC, id LIMIT 1",
         (name, out_trade_no),
     ).fetchone()
     return None if row is None else str(row["value"])
