@@ -135,7 +135,7 @@ class Incident(Base):
     merchant_id: Mapped[str] = mapped_column(sa.String(40), primary_key=True)
     id: Mapped[str] = mapped_column(sa.String(40), primary_key=True)
     kind: Mapped[str] = mapped_column(sa.String(40))
-    subject_id: Mapped[str] = mapped_column(sa.String(80))  # the attempt, or the provider's number
+    subject_id: Mapped[str] = mapped_column(sa.String(110))  # the attempt, or account and provider's number
     charge_id: Mapped[str | None] = mapped_column(sa.String(40))
     detail: Mapped[str] = mapped_column(sa.String(300))
     created_at: Mapped[datetime]

@@ -131,7 +131,7 @@ def upgrade():
         sa.Column("merchant_id", sa.String(length=40), nullable=False),
         sa.Column("id", sa.String(length=40), nullable=False),
         sa.Column("kind", sa.String(length=40), nullable=False),
-        sa.Column("subject_id", sa.String(length=80), nullable=False),
+        sa.Column("subject_id", sa.String(length=110), nullable=False),
         sa.Column("charge_id", sa.String(length=40), nullable=True),
         sa.Column("detail", sa.String(length=300), nullable=False),
         sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
