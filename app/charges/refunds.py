@@ -18,7 +18,7 @@ from app.charges import incidents
 from app.charges.models import Attempt, Charge, Refund
 from app.charges.present import refund_fact
 from app.charges.states import RefundState, move
-from app.db import insert_or_skip, reading, table_of, transaction
+from app.db import insert_or_skip, moment, reading, table_of, transaction
 from app.errors import ProviderRejected, ProviderUnreachable, UnknownPayment
 from app.ids import new_id
 from app.merchants import accounts
@@ -91,12 +91,18 @@ def pursue(claim: Claim) -> None:
             Outcome.FAILED,
             provider_status=refusal.provider_code or refusal.code,
         )
-    except ProviderUnreachable:
-        result = RefundResult(row.out_trade_no, row.out_refund_no, Outcome.PENDING)
+    except ProviderUnreachable as silence:
+        result = RefundResult(
+            row.out_trade_no,
+            row.out_refund_no,
+            Outcome.PENDING,
+            provider_status=silence.provider_code or silence.code,
+            needs_person=claim.tries > len(SCHEDULE),  # such as one to top up the balance it is paid from
+        )
     with transaction() as tx:
         settle_refund(tx, account.id, result)
         gap = SCHEDULE[min(claim.tries, len(SCHEDULE)) - 1]
-        queue.put_back(tx, claim, clock.now() + gap)  # no effect if the line above removed the job
+        queue.put_back(tx, claim, moment(tx) + gap)  # no effect if settling removed the job
 
 
 def settle_refund(tx: Connection, account_id: str, result: RefundResult) -> bool:
@@ -113,6 +119,8 @@ def settle_refund(tx: Connection, account_id: str, result: RefundResult) -> bool
         case Outcome.FAILED | Outcome.CLOSED:
             to, event_type = RefundState.FAILED, types.REFUND_FAILED
         case _:
+            if result.needs_person:
+                _tell(tx, refund, "refund_stuck", f"has not gone back yet: {result.provider_status}")
             return False
     moved = move(
         tx,
@@ -128,15 +136,11 @@ def settle_refund(tx: Connection, account_id: str, result: RefundResult) -> bool
     if moved is None:
         return False
     if to == RefundState.FAILED:
-        _release(tx, moved)
-        incidents.raise_incident(
-            tx,
-            moved.merchant_id,
-            kind="refund_failed",
-            subject_id=moved.id,
-            charge_id=moved.charge_id,
-            detail=f"{Money(moved.amount_minor, moved.currency)} could not go back: {moved.failure_code}",
-        )
+        _reserve(tx, moved, -moved.amount_minor)
+        _tell(tx, moved, "refund_failed", f"could not go back: {moved.failure_code}")
+    elif refund.state == RefundState.FAILED:
+        _reserve(tx, moved, moved.amount_minor)
+        _tell(tx, moved, "refund_contradicted", "went back after all, although it was said to have failed")
     queue.drop(tx, moved.merchant_id, (Kind.REFUND, moved.id))
     emit(tx, refund_fact(event_type, moved, livemode=refund.livemode))
     log.info("refund settled", refund_id=moved.id, state=to, amount_minor=moved.amount_minor)
@@ -159,7 +163,7 @@ def list_refunds(merchant_id: str, charge_id: str) -> list[sa.Row[Any]]:
 _SAME_ATTEMPT = sa.and_(
     _attempts.c.merchant_id == _refunds.c.merchant_id, _attempts.c.id == _refunds.c.attempt_id
 )
-_FIND = (
+_FIND: sa.Select[Any] = (
     sa.select(*_refunds.c, _charges.c.livemode)
     .join(_attempts, _SAME_ATTEMPT)
     .join(
@@ -170,6 +174,7 @@ _FIND = (
         _attempts.c.account_id == sa.bindparam("account_id"),
         _refunds.c.out_refund_no == sa.bindparam("out_refund_no"),
     )
+    .with_for_update(of=_refunds)  # which state it comes from decides what is reserved
 )
 _FOR_SENDING = (
     sa.select(
@@ -185,12 +190,23 @@ _FOR_SENDING = (
 )
 
 
-def _release(tx: Connection, refund: sa.Row[Any]) -> None:
-    """Give a failed refund's reservation back."""
+def _reserve(tx: Connection, refund: sa.Row[Any], minor: int) -> None:
+    """Count so much more of the payment as gone back, or less."""
     tx.execute(
         sa.update(_attempts)
         .where(_attempts.c.merchant_id == refund.merchant_id, _attempts.c.id == refund.attempt_id)
-        .values(refunded_minor=_attempts.c.refunded_minor - refund.amount_minor)
+        .values(refunded_minor=_attempts.c.refunded_minor + minor)
+    )
+
+
+def _tell(tx: Connection, refund: sa.Row[Any], kind: str, fact: str) -> None:
+    incidents.raise_incident(
+        tx,
+        refund.merchant_id,
+        kind=kind,
+        subject_id=refund.id,
+        charge_id=refund.charge_id,
+        detail=f"{Money(refund.amount_minor, refund.currency)} {fact}",
     )
 
 

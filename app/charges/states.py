@@ -54,7 +54,7 @@ ATTEMPT_MOVES: dict[AttemptState, frozenset[AttemptState]] = {
     AttemptState.CLOSED: frozenset({AttemptState.STARTED}),
 }
 REFUND_MOVES: dict[RefundState, frozenset[RefundState]] = {
-    RefundState.SUCCEEDED: frozenset({RefundState.RESERVED}),
+    RefundState.SUCCEEDED: frozenset({RefundState.RESERVED, RefundState.FAILED}),
     RefundState.FAILED: frozenset({RefundState.RESERVED}),
 }
 
