@@ -30,9 +30,16 @@ from app.webhooks.outbox import emit
 log = structlog.get_logger(__name__)
 
 _attempts, _charges = table_of(Attempt), table_of(Charge)
+_others = _attempts.alias()
+# A provider's number belongs to one payment: money that is in the books already is not counted again.
+_REF_IS_TAKEN = sa.exists().where(
+    _others.c.account_id == sa.bindparam("account_id"),
+    _others.c.provider_ref == sa.bindparam("provider_ref"),
+    _others.c.out_trade_no != sa.bindparam("out_trade_no"),
+)
 # Locked, so that what follows is decided on a state that stands still (SQLite has one writer anyway).
-_FIND = (
-    sa.select(*_attempts.c)
+_FIND: sa.Select[Any] = (
+    sa.select(*_attempts.c, _REF_IS_TAKEN.label("ref_is_taken"))
     .where(
         _attempts.c.account_id == sa.bindparam("account_id"),
         _attempts.c.out_trade_no == sa.bindparam("out_trade_no"),
@@ -59,7 +66,14 @@ def settle(tx: Connection, account_id: str, result: PaymentResult) -> Verdict:
     The attempt is looked up by account *and* number: a callback signed for one merchant's account
     can never settle an attempt made through another's.  Raises UnknownPayment.
     """
-    attempt = tx.execute(_FIND, {"account_id": account_id, "out_trade_no": result.out_trade_no}).first()
+    attempt = tx.execute(
+        _FIND,
+        {
+            "account_id": account_id,
+            "out_trade_no": result.out_trade_no,
+            "provider_ref": result.provider_ref,
+        },
+    ).first()
     if attempt is None:
         raise UnknownPayment("no attempt of this account has this number")
     match result.outcome:
@@ -73,9 +87,9 @@ def settle(tx: Connection, account_id: str, result: PaymentResult) -> Verdict:
 
 def _take_money(tx: Connection, attempt: sa.Row[Any], result: PaymentResult) -> Verdict:
     received = result.amount
+    fits = received == Money(attempt.amount_minor, attempt.currency) and not attempt.ref_is_taken
     if attempt.state in (AttemptState.SUCCEEDED, AttemptState.MISMATCHED):
-        return _check_same_money(tx, attempt, result)
-    fits = received == Money(attempt.amount_minor, attempt.currency)
+        return _check_same_money(tx, attempt, result, fits)
     charge = _pay(tx, attempt) if fits else None
     taken = move(
         tx,
@@ -84,7 +98,7 @@ def _take_money(tx: Connection, attempt: sa.Row[Any], result: PaymentResult) -> 
         attempt.id,
         AttemptState.SUCCEEDED if fits else AttemptState.MISMATCHED,
         settles=charge is not None,
-        provider_ref=result.provider_ref,
+        provider_ref=None if attempt.ref_is_taken else result.provider_ref,
         received_minor=received.minor if received else None,
         finished_at=clock.now(),
     )
@@ -95,7 +109,7 @@ def _take_money(tx: Connection, attempt: sa.Row[Any], result: PaymentResult) -> 
         verdict = _announce(tx, charge)
     else:
         queue.drop(tx, attempt.merchant_id, (Kind.QUERY, attempt.id))
-        verdict = _send_back(tx, taken) if fits else _hold(tx, taken, result)
+        verdict = _send_back(tx, taken) if fits else _hold(tx, attempt, result)
     log.info(
         "settled", verdict=verdict, charge_id=attempt.charge_id, attempt_id=attempt.id, amount=str(received)
     )
@@ -136,24 +150,29 @@ def _send_back(tx: Connection, attempt: sa.Row[Any]) -> Verdict:
 
 
 def _hold(tx: Connection, attempt: sa.Row[Any], result: PaymentResult) -> Verdict:
-    """Wrong amount or currency: it never pays; a person is told, once."""
+    """Wrong amount or currency, or another's money: it never pays; a person is told, once."""
     asked = Money(attempt.amount_minor, attempt.currency)
+    kind, detail = "amount_mismatched", f"{attempt.provider} took {result.amount} for an attempt of {asked}"
+    if attempt.ref_is_taken:
+        kind = "provider_ref_reused"
+        detail = f"{attempt.provider} gave {result.provider_ref} to another payment before"
     incidents.raise_incident(
         tx,
         attempt.merchant_id,
-        kind="amount_mismatched",
+        kind=kind,
         subject_id=attempt.id,
         charge_id=attempt.charge_id,
-        detail=f"{attempt.provider} took {result.amount} for an attempt of {asked}",
+        detail=detail,
     )
     charge = _next(tx, attempt.merchant_id, attempt.charge_id)
     emit(tx, charge_fact(types.CHARGE_AMOUNT_MISMATCHED, charge))
     return Verdict.MISMATCHED
 
 
-def _check_same_money(tx: Connection, attempt: sa.Row[Any], result: PaymentResult) -> Verdict:
-    """News of money already in the books changes nothing, unless it contradicts them."""
-    if result.amount is None or attempt.received_minor != result.amount.minor:
+def _check_same_money(tx: Connection, attempt: sa.Row[Any], result: PaymentResult, fits: bool) -> Verdict:
+    """News of money already in the books changes nothing; a person is told if it contradicts them."""
+    minor = result.amount.minor if result.amount else None
+    if fits != (attempt.state == AttemptState.SUCCEEDED) or attempt.received_minor != minor:
         incidents.raise_incident(
             tx,
             attempt.merchant_id,
