@@ -7,15 +7,15 @@ steps leaves the job, which becomes due again when its lease ends.
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import structlog
 
-from app import clock, queue
+from app import queue
 from app.charges import attempts, lifecycle
 from app.charges.settle import settle
 from app.charges.states import AttemptState, ChargeState
-from app.db import moment, transaction
+from app.db import moment, reading, transaction
 from app.errors import ProviderRejected, ProviderUnreachable
 from app.providers.base import Outcome
 from app.queue import Claim
@@ -39,7 +39,7 @@ def query_attempt(claim: Claim) -> None:
     """
     attempt = attempts.find_attempt(claim.merchant_id, claim.subject_id)
     charge = lifecycle.find(claim.merchant_id, attempt.charge_id)
-    given_up = charge.expires_at + WATCH_AFTER_END < clock.now()
+    given_up = charge.expires_at + WATCH_AFTER_END < _now()
     if attempt.state == AttemptState.STARTED:
         try:
             if charge.state == ChargeState.PENDING:
@@ -54,8 +54,9 @@ def query_attempt(claim: Claim) -> None:
                     settle(tx, attempt.account_id, replace(result, outcome=Outcome.CLOSED))
     with transaction() as tx:
         if attempt.state == AttemptState.STARTED:
+            now = moment(tx)
             # No effect if settling removed the job.
-            queue.put_back(tx, claim, clock.now() + _gap(claim.tries, clock.now() - charge.expires_at))
+            queue.put_back(tx, claim, now + _gap(claim.tries, now - charge.expires_at))
         else:
             queue.finish(tx, claim)
 
@@ -63,7 +64,9 @@ def query_attempt(claim: Claim) -> None:
 def expire_charge(claim: Claim) -> None:
     """Close a charge past its deadline: close and ask at each provider first, then here.
 
-    While a provider cannot be asked, the charge stays pending: "expired" is never a guess.
+    While a provider cannot be asked, the charge stays pending: "expired" is never a guess.  It is asked
+    ever more seldom, each time after half as long again as has passed since the deadline: one that never
+    answers again must not keep the worker from the others.
     """
     charge = lifecycle.find(claim.merchant_id, claim.subject_id)
     with transaction() as tx:
@@ -78,11 +81,18 @@ def expire_charge(claim: Claim) -> None:
     except ProviderUnreachable:
         log.warning("cannot expire yet", charge_id=charge.id)
         with transaction() as tx:
-            queue.put_back(tx, claim, clock.now() + RETRY_EXPIRY)
+            now = moment(tx)
+            queue.put_back(tx, claim, now + max((now - charge.expires_at) / 2, RETRY_EXPIRY))
         return
     with transaction() as tx:
         lifecycle.close_charge(tx, claim.merchant_id, claim.subject_id, ChargeState.EXPIRED)
         queue.finish(tx, claim)
+
+
+def _now() -> datetime:
+    # The database's clock: a worker whose own is fast must not give up on money that may still come.
+    with reading() as connection:
+        return moment(connection)
 
 
 def _gap(tries: int, since_deadline: timedelta) -> timedelta:
