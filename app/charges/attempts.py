@@ -78,23 +78,10 @@ def start_attempt(charge_id: str, account: OpenAccount, payer: Payer) -> NextSte
         step = account.provider.start(_order(charge, attempt, account, payer))
     except ProviderRejected as refusal:
         with transaction() as tx:
-            move(
-                tx,
-                _attempts,
-                attempt.merchant_id,
-                attempt.id,
-                AttemptState.FAILED,
-                failure_code=(refusal.provider_code or refusal.code)[:64],
-                finished_at=clock.now(),
-            )
-            queue.drop(tx, attempt.merchant_id, (Kind.QUERY, attempt.id))
+            _fail(tx, attempt, refusal)
         raise
     with transaction() as tx:
-        tx.execute(
-            sa.update(_attempts)
-            .where(_attempts.c.merchant_id == attempt.merchant_id, _attempts.c.id == attempt.id)
-            .values(next_step={"kind": type(step).__name__, **asdict(step)})
-        )
+        _keep_step(tx, attempt, step)
     return step
 
 
@@ -237,6 +224,49 @@ def _store(
     ).one()
     queue.put(tx, Kind.QUERY, charge.merchant_id, attempt_id, now + FIRST_QUERY_AFTER)
     return charge, attempt
+
+
+def _fail(tx: Connection, attempt: sa.Row[Any], refusal: ProviderRejected) -> None:
+    """STARTED -> FAILED, unless the provider has let somebody in under the same number meanwhile.
+
+    Two who press at once share an attempt.  If one of the two calls is refused, the other's answer holds:
+    it can be paid, so the worker must go on asking.
+    """
+    stored = (
+        sa.select(_attempts.c.next_step)
+        .where(_attempts.c.merchant_id == attempt.merchant_id, _attempts.c.id == attempt.id)
+        .with_for_update()
+    )
+    if tx.execute(stored).scalar_one() is not None:
+        return
+    move(
+        tx,
+        _attempts,
+        attempt.merchant_id,
+        attempt.id,
+        AttemptState.FAILED,
+        failure_code=(refusal.provider_code or refusal.code)[:64],
+        finished_at=clock.now(),
+    )
+    queue.drop(tx, attempt.merchant_id, (Kind.QUERY, attempt.id))
+
+
+def _keep_step(tx: Connection, attempt: sa.Row[Any], step: NextStep) -> None:
+    """Store what the payer must do.  Raises Conflict for an attempt that has ended meanwhile.
+
+    Nobody asks about that one any more, so nobody may be shown how to pay it.
+    """
+    kept = tx.execute(
+        sa.update(_attempts)
+        .where(
+            _attempts.c.merchant_id == attempt.merchant_id,
+            _attempts.c.id == attempt.id,
+            _attempts.c.state == AttemptState.STARTED,
+        )
+        .values(next_step={"kind": type(step).__name__, **asdict(step)})
+    )
+    if kept.rowcount != 1:
+        raise Conflict("this attempt has ended meanwhile: try again", code="attempt_ended")
 
 
 def _order(charge: sa.Row[Any], attempt: sa.Row[Any], account: OpenAccount, payer: Payer) -> PaymentOrder:
