@@ -147,7 +147,7 @@ def signed_headers(signer: Signer, body: bytes, forge: str, stranger: RSAPrivate
     return {
         "Wechatpay-Timestamp": timestamp,
         "Wechatpay-Nonce": nonce,
-        "Wechatpay-Signature": f"{PROBE}{signature}"[: len(signature)] if forge == "signtest" else signature,
+        "Wechatpay-Signature": PROBE + signature[len(PROBE) :] if forge == "signtest" else signature,
         "Wechatpay-Serial": serial,
         "Wechatpay-Signature-Type": SCHEME,
     }

@@ -22,6 +22,7 @@ from werkzeug.serving import BaseWSGIServer, make_server
 
 from sandbox import create_sandbox
 from sandbox.box import Box
+from tests.sandbox import wechat
 
 SPEED = 1200.0  # Four minutes become 0.2 seconds.
 
@@ -234,6 +235,19 @@ def merchant(far: Far, app_key: rsa.RSAPrivateKey) -> Merchant:
 @pytest.fixture
 def cert_merchant(far: Far, app_key: rsa.RSAPrivateKey) -> Merchant:
     return register(far, app_key, mode="cert")
+
+
+@pytest.fixture
+def mail() -> Iterator[wechat.Postbox]:
+    """Where a merchant of WeChat Pay hears of its payments."""
+    with wechat.postbox() as box:
+        yield box
+
+
+@pytest.fixture
+def mch(far: Far, app_key: rsa.RSAPrivateKey, mail: wechat.Postbox) -> wechat.WechatMerchant:
+    """A merchant of WeChat Pay in public-key mode."""
+    return wechat.join(far, app_key, mail.url)
 
 
 def public_pem(key: rsa.RSAPrivateKey) -> str:
