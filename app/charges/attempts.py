@@ -172,7 +172,7 @@ def read_step(stored: dict[str, Any]) -> NextStep:
 
 def ref_of(attempt: sa.Row[Any]) -> PaymentRef:
     """How its provider finds this attempt."""
-    return PaymentRef(attempt.out_trade_no, attempt.started_at, attempt.provider_ref)
+    return PaymentRef(attempt.out_trade_no, attempt.started_at, attempt.provider_ref, attempt.expires_at)
 
 
 _OPEN = (
@@ -220,6 +220,7 @@ def _store(
             "currency": charge.currency,
             "refunded_minor": 0,
             "started_at": now,
+            "expires_at": charge.expires_at,
         },
     ).one()
     queue.put(tx, Kind.QUERY, charge.merchant_id, attempt_id, now + FIRST_QUERY_AFTER)

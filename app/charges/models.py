@@ -90,6 +90,7 @@ class Attempt(Base):
     next_step: Mapped[dict[str, Any] | None]  # what the payer must do, to show it again on reload
     failure_code: Mapped[str | None] = mapped_column(sa.String(64))
     started_at: Mapped[datetime]
+    expires_at: Mapped[datetime]  # the deadline that its provider was given
     asked_at: Mapped[datetime | None]  # when the provider was last queried
     finished_at: Mapped[datetime | None]
 
