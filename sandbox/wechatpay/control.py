@@ -20,7 +20,7 @@ from sandbox.wechatpay.orders import CODE_HEAD, openid_of
 from sandbox.wechatpay.wallet import AUTHORIZE_PATH
 
 _DONE = (Outcome.PAID, Outcome.ALREADY_PAID, Outcome.PROCESSING)
-_WISHES = ("public_key", "cert", "mode", "mchid", "appid", "apiv3_key", "domain", "name")
+_WISHES = ("public_key", "cert", "mode", "mchid", "appid", "mobile_appid", "apiv3_key", "domain", "name")
 
 
 def blueprint(ring: Keyring) -> Blueprint:
@@ -93,6 +93,7 @@ def shown(box: Box, ring: Keyring, merchant: Merchant) -> dict[str, Any]:
         "merchant_public_key": merchant.public_key,
         "apiv3_key": merchant.apiv3_key,
         "domain": merchant.domain,
+        "mobile_appid": merchant.mobile_appid,
         "api_base": box.public_url,
         "oauth_base": box.public_url,
         "oauth_authorize_url": f"{box.public_url}{AUTHORIZE_PATH}",

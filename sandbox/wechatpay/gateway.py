@@ -40,6 +40,8 @@ def _certificates(call: Call) -> Node:
     return {"data": data}
 
 
+_UNSIGNED = ("PARAM_ERROR", "SIGN_ERROR")
+
 Handler = Callable[[Call], Node | None]
 
 # HTTP method, address, the name that levers know, handler.
@@ -163,12 +165,15 @@ def _serve(call: Call, handler: Handler) -> Served:
 
 
 def _answer(ring: Keyring, merchant: Merchant, served: Served) -> Response:
-    """Sign what succeeded.  Errors go unsigned: WeChat signs some of them, and nobody may rely on it."""
+    """Sign it, unless the gateway refused before anybody of the business saw the request.
+
+    Parameters are judged there: their authors' clients found PARAM_ERROR to come without a signature.
+    """
     if served.front:
         return Response(f"<html>{served.status}</html>", served.status, mimetype="text/html")
     body = b"" if served.node is None else wire.text_of(served.node).encode()
     headers = {"Request-ID": _request_id()}
-    if 200 <= served.status < 300:
+    if served.node is None or served.node.get("code") not in _UNSIGNED:
         signer = ring.signer(merchant.mchid, merchant.mode, request.headers.get("Wechatpay-Serial", ""))
         headers |= wire.signed_headers(signer, body, served.forge, ring.stranger_key)
     kind = None if served.node is None else "application/json; charset=utf-8"

@@ -26,7 +26,10 @@ _SECRET = re.compile(r"[0-9A-Za-z]{32}", re.ASCII)
 
 @dataclass(frozen=True, slots=True)
 class Merchant:
-    """One merchant.  ``public_key`` and ``cert`` are PEM; ``domain`` "" is never checked."""
+    """One merchant.  ``public_key`` and ``cert`` are PEM; ``domain`` "" is never checked.
+
+    ``mobile_appid`` is a second appid that is bound to it, or "".
+    """
 
     mchid: str
     appid: str
@@ -37,8 +40,9 @@ class Merchant:
     serial: str
     app_secret: str
     apiv3_key: str
-    domain: str
     created_ts: float
+    domain: str = ""
+    mobile_appid: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +54,7 @@ class Wish:
     mode: str = ""
     mchid: str = ""
     appid: str = ""
+    mobile_appid: str = ""
     apiv3_key: str = ""
     domain: str = ""
     name: str = ""
@@ -111,7 +116,13 @@ def _check(wish: Wish) -> None:
         raise ValueError(f"mode is one of {', '.join(keys.MODES)}")
     if not wish.public_key and not wish.cert:
         raise ValueError("public_key or cert is missing")
-    forms = {"mchid": _MCHID, "appid": _APPID, "apiv3_key": _SECRET, "domain": _DOMAIN}
+    forms = {
+        "mchid": _MCHID,
+        "appid": _APPID,
+        "mobile_appid": _APPID,
+        "apiv3_key": _SECRET,
+        "domain": _DOMAIN,
+    }
     for name, form in forms.items():
         if getattr(wish, name) and form.fullmatch(getattr(wish, name)) is None:
             raise ValueError(f"{name} is not of the form {form.pattern}")
@@ -133,6 +144,7 @@ def _made(db: sqlite3.Connection, ring: Keyring, wish: Wish, public_key: str) ->
         app_secret=sibling.app_secret if sibling else secrets.token_hex(16),
         apiv3_key=wish.apiv3_key or secrets.token_hex(16),
         domain=wish.domain,
+        mobile_appid=wish.mobile_appid,
         created_ts=timing.now(),
     )
 
@@ -146,7 +158,7 @@ def _moved(db: sqlite3.Connection, merchant: Merchant, wish: Wish) -> Merchant:
 
 
 def _details(merchant: Merchant) -> str:
-    names = ("app_secret", "apiv3_key", "domain")
+    names = ("app_secret", "apiv3_key", "domain", "mobile_appid")
     return json.dumps({name: getattr(merchant, name) for name in names})
 
 

@@ -155,7 +155,7 @@ def _prepay_id(call: Call, trade: Trade) -> str:
 def _wish(call: Call) -> Offer:
     appid = call.text("/appid", 32, required=True)
     call.check_mchid(call.text("/mchid", 32), "/mchid", "body")
-    if appid != call.merchant.appid:
+    if appid not in (call.merchant.appid, call.merchant.mobile_appid):
         raise Refusal("APPID_MCHID_NOT_MATCH")
     out_trade_no = call.text("/out_trade_no", 32, required=True)
     if OUT_TRADE_NO.fullmatch(out_trade_no) is None:

@@ -118,19 +118,23 @@ def test_headers_that_wechat_demands(mch: Any, headers: dict[str, str]) -> None:
     assert mch.ask("POST", NATIVE, order(mch), Accept="*/*").status == 200
 
 
-def test_success_is_signed_also_without_a_body_and_errors_are_not(far: Any, mch: Any) -> None:
+def test_answers_are_signed_also_without_a_body_but_not_refused_parameters(far: Any, mch: Any) -> None:
     made = mch.ask("POST", NATIVE, order(mch))
     closed = mch.ask("POST", "/v3/pay/transactions/out-trade-no/T00001/close", {"mchid": mch.mchid})
     assert (made.status, closed.status, closed.body) == (200, 204, b"")
     public = serialization.load_pem_public_key(mch.facts["public_key"].encode())
-    for answer in (made, closed):
+    missing = mch.ask("GET", QUERY.replace("T00001", "T00009") + mch.mchid)
+    assert (missing.status, missing.json["code"]) == (404, "ORDER_NOT_EXIST")
+    for answer in (made, closed, missing):
         stamp, nonce = answer.headers["wechatpay-timestamp"], answer.headers["wechatpay-nonce"]
         assert answer.headers["wechatpay-signature-type"] == wire.SCHEME
         assert rsa_verify(stamp, nonce, answer.text, answer.headers["wechatpay-signature"], public)
         assert answer.headers["request-id"]
-    missing = mch.ask("GET", QUERY.replace("T00001", "T00009") + mch.mchid)
-    assert (missing.status, missing.json["code"]) == (404, "ORDER_NOT_EXIST")
-    assert "wechatpay-signature" not in missing.headers
+    wrong = mch.ask("GET", QUERY)
+    assert (wrong.status, wrong.json["code"]) == (400, "PARAM_ERROR")
+    assert "wechatpay-signature" not in wrong.headers
+    far.pull("forge_answer", value="unsigned")
+    assert "wechatpay-signature" not in mch.ask("GET", QUERY + mch.mchid).headers
 
 
 def test_unknown_addresses_and_methods(mch: Any) -> None:
@@ -207,6 +211,14 @@ def test_each_product_demands_its_own(mch: Any) -> None:
         == "/scene_info/h5_info/type"
     )
     assert mch.ask("POST", "/v3/pay/transactions/app", order(mch, time_expire=at(days=14))).status == 200
+
+
+def test_a_second_appid_may_be_bound_to_the_merchant(far: Any, app_key: Any) -> None:
+    mch = wechat.join(far, app_key, mobile_appid="wx00112233445566aa")
+    mobile = order(mch, appid="wx00112233445566aa")
+    assert mch.ask("POST", "/v3/pay/transactions/app", mobile).status == 200
+    other = order(mch, appid="wx00112233445566ab", out_trade_no="T00002")
+    assert mch.ask("POST", NATIVE, other).json["code"] == "APPID_MCHID_NOT_MATCH"
 
 
 def test_other_peoples_names_are_refused(far: Any, mch: Any, app_key: Any) -> None:
