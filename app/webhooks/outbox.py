@@ -23,14 +23,20 @@ from app.webhooks.models import Delivery, DeliveryState, Event, WebhookEndpoint
 _endpoints = WebhookEndpoint.__table__
 
 # Built once: compiling a statement costs more than running it.
-_INSERT_EVENTS = sa.insert(Event)
-_INSERT_DELIVERIES = sa.insert(Delivery)
-_ENABLED_ENDPOINTS = sa.select(_endpoints.c.id, _endpoints.c.event_types).where(
-    _endpoints.c.merchant_id == sa.bindparam("merchant_id"),
-    _endpoints.c.livemode == sa.bindparam("livemode"),
-    _endpoints.c.disabled_at.is_(None),
-    _endpoints.c.deleted_at.is_(None),
+_LISTENERS = (
+    sa.select(sa.func.aggregate_strings(_endpoints.c.id + " " + _endpoints.c.event_types, "\n"))
+    .where(
+        _endpoints.c.merchant_id == sa.bindparam("of_merchant_id"),
+        _endpoints.c.livemode == sa.bindparam("of_livemode"),
+        _endpoints.c.disabled_at.is_(None),
+        _endpoints.c.deleted_at.is_(None),
+    )
+    .scalar_subquery()
 )
+# Who listens comes back with the event: asking apart is a round trip more in every movement of money,
+# a tenth of making a charge on PostgreSQL.
+_INSERT_EVENT = sa.insert(Event).returning(_LISTENERS)
+_INSERT_DELIVERIES = sa.insert(Delivery)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,29 +58,18 @@ class Fact:
 def emit(tx: Connection, *facts: Fact) -> None:
     """Store facts and what is needed to deliver them, now.  A step.
 
-    Of one merchant: two statements if nobody listens, four if somebody does, however many facts there are.
+    A statement for each fact, and two more if somebody listens.
     """
-    if not facts:
-        return
-    events = _insert_events(tx, facts)
-    endpoints = {
-        (merchant_id, livemode): tx.execute(
-            _ENABLED_ENDPOINTS, {"merchant_id": merchant_id, "livemode": livemode}
-        ).all()
-        for merchant_id, livemode in {(fact.merchant_id, fact.livemode) for fact in facts}
-    }
-    pairs = [
-        (event, endpoint.id)
-        for event in events
-        for endpoint in endpoints[event["merchant_id"], event["livemode"]]
-        if wants(endpoint.event_types, event["type"])
-    ]
+    pairs = []
+    for fact in facts:
+        event, listeners = _insert_event(tx, fact)
+        pairs += [(event, id_) for id_, event_types in listeners if wants(event_types, fact.type)]
     _insert_deliveries(tx, pairs)
 
 
 def emit_to(tx: Connection, endpoint_id: str, fact: Fact) -> str:
     """Store a fact for one endpoint alone, whatever it subscribes to.  A step.  The event's id."""
-    [event] = _insert_events(tx, [fact])
+    event, _ = _insert_event(tx, fact)
     _insert_deliveries(tx, [(event, endpoint_id)])
     return str(event["id"])
 
@@ -84,11 +79,12 @@ def wants(event_types: str, event_type: str) -> bool:
     return event_types == types.EVERY or event_type in event_types.split(",")
 
 
-def _insert_events(tx: Connection, facts: Sequence[Fact]) -> list[dict[str, Any]]:
-    now = clock.now()
-    rows = [_event_row(fact, now) for fact in facts]
-    tx.execute(_INSERT_EVENTS, rows)
-    return rows
+def _insert_event(tx: Connection, fact: Fact) -> tuple[dict[str, Any], list[list[str]]]:
+    """The stored row, and the id and subscription of each endpoint of its merchant and mode."""
+    row = _event_row(fact, clock.now())
+    owner = {"of_merchant_id": fact.merchant_id, "of_livemode": fact.livemode}
+    listeners: str | None = tx.execute(_INSERT_EVENT, row | owner).scalar_one()
+    return row, [line.split(" ") for line in (listeners or "").splitlines()]
 
 
 def _event_row(fact: Fact, now: datetime) -> dict[str, Any]:
