@@ -66,10 +66,11 @@ def _floor_png(library: ctypes.CDLL, text: str) -> bytes:
     left = "1" * (margin // 2)
     right = "1" * (margin - margin // 2)
     bits = modules.translate(_IS_LIGHT).decode()
+    wide = str.maketrans({"0": "0" * module_px, "1": "1" * module_px})
     blank = b"\0" + b"\xff" * (SIZE_PX // 8)
     rows = [blank * (margin // 2)]
     for start in range(0, width * width, width):
-        line = left + "".join([bit * module_px for bit in bits[start : start + width]]) + right
+        line = left + bits[start : start + width].translate(wide) + right
         rows.append((b"\0" + int(line, 2).to_bytes(SIZE_PX // 8, "big")) * module_px)
     rows.append(blank * (margin - margin // 2))
     header = struct.pack(">IIBBBBB", SIZE_PX, SIZE_PX, 1, 0, 0, 0, 0)
