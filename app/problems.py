@@ -89,7 +89,8 @@ def _http_error(error: HTTPException) -> Response | BaseResponse:
 
 
 def _database_away(error: OperationalError | InterfaceError | NoConnectionLeft) -> Response:
-    log.error("database", reason=type(getattr(error, "orig", None) or error).__name__)
+    cause = getattr(error, "orig", None) or error
+    log.error("database", reason=type(cause).__name__, says=str(cause)[:200])
     response = _render(503, "api_error", "database_unavailable", "the database does not answer: try again")
     response.headers["Retry-After"] = str(_RETRY_S)
     return response
