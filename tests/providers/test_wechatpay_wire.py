@@ -322,7 +322,9 @@ FORGERIES = {
         b'{"event_type":"TRANSACTION.SUCCESS","resource":{"algorithm":"AEAD_AES_256_GCM","nonce":"\\ud800aaaaaaa",'
         b'"ciphertext":"AAAA","associated_data":"\\udfff"}}'
     ),
-    "a large body, well signed": lambda: signed_body(b'{"a":"' + b"b" * 70_000 + b'"}'),
+    "a large body, genuine but for its size": lambda: signed_body(
+        far.payment_notice(paid()).body[:-1] + b',"more":"' + b"m" * 70_000 + b'"}'
+    ),
     "a callback of the old version": lambda: Inbound(
         {"content-type": "text/xml"}, b"<xml><req_info><![CDATA[AAAA]]></req_info></xml>", NOW
     ),
