@@ -406,6 +406,13 @@ def test_a_badly_signed_order_is_refused(
     assert far.get("/control/trades").json["data"] == []
 
 
+def test_a_good_signature_under_a_certificate_that_is_not_registered_is_refused(client: Client) -> None:
+    fields = client.signed(txnType="01", txnSubType="07", bizType="000000", **client.order("ORDER0001"))
+    kept = {k: v for k, v in fields.items() if k not in ("signature", "certId")}
+    answer = read_answer(client.post("backTransReq", sign(client.key, "68759663125", kept)).body)
+    assert answer["respCode"] == "11"
+
+
 def test_one_hash_is_not_enough(client: Client) -> None:
     """Some clients hash once; UnionPay hashes the hash."""
     fields = client.signed(txnType="01", txnSubType="07", bizType="000000", **client.order("ORDER0001"))

@@ -354,6 +354,9 @@ def test_an_accepted_refund_can_fail_in_the_end_and_says_so(far: Any, client: Cl
     assert client.genuine(heard)
     assert (heard["orderId"], heard["respCode"], "traceNo" in heard) == ("REFUND01", "30", False)
     assert client.state("REFUND01") == "30"
+    panel = far.get("/?lang=en").text
+    assert "UnionPay" in panel
+    assert "refund failed: delivered" in panel
     assert client.back("04", "REFUND02", query_id, "1250")["respCode"] == "00"
 
 
