@@ -14,7 +14,7 @@ from app import clock, queue
 from app.charges.models import Attempt, Charge
 from app.charges.settle import settle
 from app.charges.states import AttemptState, ChargeState, move
-from app.db import reading, table_of, transaction
+from app.db import moment, reading, table_of, transaction
 from app.errors import Conflict, NotFound, ProviderRejected, ProviderUnreachable
 from app.ids import new_id
 from app.merchants import accounts
@@ -190,7 +190,7 @@ def _store(
     tx: Connection, charge_id: str, account: OpenAccount, payer: Payer
 ) -> tuple[sa.Row[Any], sa.Row[Any]]:
     """The locked charge, and its open attempt of this kind: found, or made now."""
-    now = clock.now()
+    now = moment(tx)
     charge = tx.execute(
         sa.select(*_charges.c)
         .where(_charges.c.merchant_id == account.merchant_id, _charges.c.id == charge_id)

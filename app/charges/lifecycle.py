@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from sqlalchemy import Connection
 from sqlalchemy.engine import result_tuple
 
-from app import clock, queue
+from app import queue
 from app.charges import attempts
 from app.charges.commands import NewCharge
 from app.charges.models import Charge
@@ -71,7 +71,7 @@ def create_charge(tx: Connection, merchant_id: str, *, livemode: bool, new: NewC
     The same order number with the same content returns the charge made before; with other content
     it raises Conflict.
     """
-    now = clock.now()
+    now = moment(tx)
     values = {
         "merchant_id": merchant_id,
         "id": new_id("ch"),

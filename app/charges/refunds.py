@@ -67,7 +67,7 @@ def reserve_unneeded(tx: Connection, attempt: sa.Row[Any], *, livemode: bool, re
         .where(_attempts.c.merchant_id == attempt.merchant_id, _attempts.c.id == attempt.id)
         .values(refunded_minor=attempt.received_minor)
     )
-    queue.put(tx, Kind.REFUND, attempt.merchant_id, created.id, clock.now())
+    queue.put(tx, Kind.REFUND, attempt.merchant_id, created.id, moment(tx))
     emit(tx, refund_fact(types.REFUND_CREATED, created, livemode=livemode))
 
 

@@ -17,8 +17,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
-from app import clock
-from app.db import insert_or_skip, table_of, transaction
+from app.db import insert_or_skip, moment, table_of, transaction
 from app.errors import Conflict, IdempotencyMismatch, InvalidRequest
 from app.merchants.keys import Caller
 from app.merchants.models import IdempotencyKey
@@ -68,7 +67,7 @@ def once(
     scope: dict[str, Any] = {"merchant_id": caller.merchant_id, "livemode": caller.livemode, "key": key}
     with transaction() as tx:
         # Claimed before the work: whoever comes second waits here until the first has committed or failed.
-        claim = {**scope, "fingerprint": fingerprint, "status": 0, "body": "", "created_at": clock.now()}
+        claim = {**scope, "fingerprint": fingerprint, "status": 0, "body": "", "created_at": moment(tx)}
         if tx.execute(insert_or_skip(tx, _rows, _rows.c.status), claim).first() is not None:
             answer = work(tx)
             sealed = vault().seal(answer.body, place_of(**scope))
@@ -103,4 +102,4 @@ def _named(scope: dict[str, Any]) -> dict[str, Any]:
 def forget_old() -> int:
     """Remove keys older than a week; how many.  The order number still guards against doubles."""
     with transaction() as tx:
-        return tx.execute(sa.delete(_rows).where(_rows.c.created_at < clock.now() - KEPT_FOR)).rowcount
+        return tx.execute(sa.delete(_rows).where(_rows.c.created_at < moment(tx) - KEPT_FOR)).rowcount

@@ -18,7 +18,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
-from app import clock, queue
+from app import queue
 from app.db import is_among, moment, reading, retried, transaction
 from app.http import Sent
 from app.ids import new_id
@@ -219,7 +219,10 @@ def disable_hopeless(results: Sequence[Result]) -> list[tuple[str, str]]:
             reasons[key] = endpoints.GONE
         elif not result.is_success and result.parcel.failing_since is not None:
             reasons.setdefault(key, endpoints.FAILING)
-    failing_before = clock.now() - FAILING_MAX
+    if not reasons:
+        return []
+    with reading() as connection:
+        failing_before = moment(connection) - FAILING_MAX
     return [
         (merchant_id, endpoint_id)
         for (merchant_id, endpoint_id), reason in reasons.items()

@@ -16,6 +16,7 @@ import sqlalchemy as sa
 from sqlalchemy import Connection
 
 from app import clock, ids, queue
+from app.db import moment
 from app.queue import Kind
 from app.webhooks import types
 from app.webhooks.models import Delivery, DeliveryState, Event, WebhookEndpoint
@@ -81,7 +82,7 @@ def wants(event_types: str, event_type: str) -> bool:
 
 def _insert_event(tx: Connection, fact: Fact) -> tuple[dict[str, Any], list[list[str]]]:
     """The stored row, and the id and subscription of each endpoint of its merchant and mode."""
-    row = _event_row(fact, clock.now())
+    row = _event_row(fact, moment(tx))
     owner = {"of_merchant_id": fact.merchant_id, "of_livemode": fact.livemode}
     listeners: str | None = tx.execute(_INSERT_EVENT, row | owner).scalar_one()
     return row, [line.split(" ") for line in (listeners or "").splitlines()]

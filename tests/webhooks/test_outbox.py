@@ -94,7 +94,12 @@ def test_facts_of_several_merchants_and_objects_are_stored_in_one_go(app, shop_i
     listen("/ok/1")
     listen("/ok/2", merchant_id=other_merchant.id)
     statements = []
-    event.listen(db.engine, "before_cursor_execute", lambda *args: statements.append(args[2]))
+
+    def note(*args):
+        if "clock_timestamp" not in args[2]:  # read once a second, whoever asks
+            statements.append(args[2])
+
+    event.listen(db.engine, "before_cursor_execute", note)
     with transaction() as tx:
         statements.clear()
         emit(
