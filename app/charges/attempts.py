@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from datetime import timedelta
@@ -37,11 +38,17 @@ from app.runtime import runtime
 
 ASK_EVERY = timedelta(seconds=3)  # a shopper's page may ask the provider this often, not more
 FIRST_QUERY_AFTER = timedelta(seconds=5)
+# Each press may be a row here and a call there, and the address of the page is all it takes to press.
+ATTEMPTS_MAX = 50
+# In one process at a time; the others wait for the worker.  A provider that hangs would else hold every
+# thread that could hear a callback.
+ASKING_MAX = 4
 
 _STEPS: dict[str, type[NextStep]] = {
     step.__name__: step for step in (Redirect, PostForm, ShowQR, CallBridge, AppParams)
 }
 _attempts, _charges = table_of(Attempt), table_of(Charge)
+_asking = threading.BoundedSemaphore(ASKING_MAX)
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,13 +108,19 @@ def ask_if_due(merchant_id: str, charge_id: str) -> bool:
     """Ask about a charge's open attempts on behalf of a waiting shopper, at most every 3 seconds each.
 
     True if anything was asked.  Silence from the provider is no news: the shopper goes on waiting.
+    Nothing is asked while ASKING_MAX others are asking.
     """
     asked = False
     for attempt in open_attempts(merchant_id, charge_id):
-        if _take_turn(attempt):
-            asked = True
-            with suppress(ProviderUnreachable, ProviderRejected):
-                ask(attempt)
+        if not _asking.acquire(blocking=False):
+            break
+        try:
+            if _take_turn(attempt):
+                asked = True
+                with suppress(ProviderUnreachable, ProviderRejected):
+                    ask(attempt)
+        finally:
+            _asking.release()
     return asked
 
 
@@ -186,6 +199,11 @@ _OPEN = (
 )
 
 
+_COUNT = sa.select(sa.func.count()).where(
+    _attempts.c.merchant_id == sa.bindparam("merchant_id"), _attempts.c.charge_id == sa.bindparam("charge_id")
+)
+
+
 def _store(
     tx: Connection, charge_id: str, account: OpenAccount, payer: Payer
 ) -> tuple[sa.Row[Any], sa.Row[Any]]:
@@ -203,6 +221,9 @@ def _store(
     for attempt in tx.execute(_OPEN, {"merchant_id": charge.merchant_id, "charge_id": charge_id}):
         if (attempt.account_id, attempt.scene) == (account.id, payer.scene):
             return charge, attempt
+    tried = tx.execute(_COUNT, {"merchant_id": charge.merchant_id, "charge_id": charge_id}).scalar_one()
+    if tried >= ATTEMPTS_MAX:
+        raise Conflict("this charge was tried too often", code="too_many_attempts")
     attempt_id = new_id("at")
     attempt = tx.execute(
         sa.insert(_attempts).returning(*_attempts.c),
