@@ -15,8 +15,9 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
+from cryptography.x509.oid import NameOID
 
-from sandbox import timing, trades
+from sandbox import rsakeys, timing, trades
 from sandbox.trades import State
 from sandbox.unionpay.merchants import NETWORK
 from tests.sandbox.unionpay_hand import FORM, Client, read_answer, sign, stamp, verify
@@ -80,6 +81,18 @@ def test_a_merchant_may_bring_its_number_and_certificate_and_renew_it(
     assert renewed.facts["cert_id"] != first.facts["cert_id"]
     assert renewed.qr("ORDER0002")["respCode"] == "00"
     assert first.qr("ORDER0003")["respCode"] == "11"  # the old certificate is no longer known
+
+
+def test_a_new_certificate_over_the_same_key_takes_the_old_ones_place(far: Any, client: Client) -> None:
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "shop")])
+    issuer = rsakeys.Issuer(name, client.key)
+    fresh = rsakeys.certificate(name, client.key.public_key(), issuer, serial=68759663125)
+    answer = far.post("/control/unionpay/merchants", {"cert": fresh})
+    assert (answer.status, answer.json["mer_id"]) == (200, client.mer_id)
+    assert answer.json["cert_id"] == "68759663125"
+    assert client.qr("ORDER0001")["respCode"] == "11"
+    client.facts = answer.json
+    assert client.qr("ORDER0001")["respCode"] == "00"
 
 
 @pytest.mark.parametrize(
@@ -339,7 +352,7 @@ def test_a_query_finds_by_number_and_time_or_by_unionpays_number(client: Client)
 def test_one_merchant_sees_nothing_of_another(far: Any, client: Client) -> None:
     query_id = client.paid("ORDER0001")
     other = Client(far, rsa.generate_private_key(public_exponent=65537, key_size=2048))
-    other.times = client.times
+    other.times = dict(client.times)
     assert other.state("ORDER0001") == "34"
     assert other.back("04", "REFUND01", query_id, "1")["respCode"] == "35"
     assert other.qr("ORDER0001")["respCode"] == "00"  # a number is the merchant's own
