@@ -131,11 +131,12 @@ def test_our_signature_goes_to_no_other_host(wechatpay: WechatPay, wire: Wire) -
     assert [sent.url.startswith(f"{far.API}/v3/") for sent in wire.sent] == [True, True]
 
 
-@pytest.mark.parametrize("status", [404, 500, 302])
+@pytest.mark.parametrize("status", [404, 500, 302, 206])
 def test_a_file_that_the_host_refuses_means_outcome_unknown(
     status: int, wechatpay: WechatPay, wire: Wire
 ) -> None:
-    wire.gives(bill_answers(b"")[0], HttpAnswer(status, {}, b"{}"))
+    announcement, file = bill_answers(trade_bill(trade_rows(STATEMENT)))
+    wire.gives(announcement, replace(file, status=status))
     with pytest.raises(ProviderUnreachable):
         wechatpay.statement(DAY)
 
