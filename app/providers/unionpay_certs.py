@@ -31,7 +31,6 @@ _BROKEN = (
     ValueError,
     TypeError,
     x509.DuplicateExtension,
-    x509.InvalidVersion,
     x509.UnsupportedGeneralNameType,
 )
 

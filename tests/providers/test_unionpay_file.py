@@ -47,7 +47,7 @@ def statement(
     return list(unionpay.statement(day))
 
 
-def changed(line: StatementLine = PAYMENT, **more: str) -> bytes:
+def changed(line: StatementLine = PAYMENT, /, **more: str) -> bytes:
     """A line of ZM with some columns, by number, as they should not be."""
     return zm_line(zm_row(line) | {int(name.removeprefix("c")): text for name, text in more.items()})
 
@@ -154,7 +154,7 @@ def test_a_line_that_cannot_be_read_stops_the_reading(
     broken: dict[str, str], unionpay: UnionPay, wire: Wire
 ) -> None:
     with pytest.raises(ProviderUnreachable, match="line 2"):
-        statement(unionpay, wire, [changed(PAYMENT), changed(**broken)])
+        statement(unionpay, wire, [changed(PAYMENT), changed(PAYMENT, **broken)])
 
 
 @pytest.mark.parametrize(
@@ -279,7 +279,8 @@ def test_content_that_is_no_file_means_outcome_unknown(unionpay: UnionPay, wire:
             list(unionpay.statement(DAY))
     wrapped = base64.b64encode(zlib.compress(good)).decode()
     raw = base64.b64encode(good).decode()
-    for content in ("", "!", "AAAA", wrapped[:-8], wrapped[:100], raw, "{" + wrapped):
+    unproven = base64.b64encode(zlib.compress(good)[:-2]).decode()  # all of it, but for its checksum
+    for content in ("", "!", "AAAA", wrapped[:-8], wrapped[:100], raw, unproven, "{" + wrapped):
         wire.gives(filed(DAY, good, fileContent=content))
         with pytest.raises(ProviderUnreachable):
             list(unionpay.statement(DAY))
