@@ -30,12 +30,12 @@ from app.db import insert_or_skip, table_of
 from app.ids import new_id
 from app.merchants.models import ApiKey, Merchant, ProviderAccount
 from app.queue import Job
-from app.webhooks.models import Event, WebhookEndpoint
+from app.webhooks.models import Event
 from tests.providers import alipay_forge
 
 KEYS, MERCHANTS, ACCOUNTS = table_of(ApiKey), table_of(Merchant), table_of(ProviderAccount)
 CHARGES, ATTEMPTS, CALLBACKS = table_of(Charge), table_of(Attempt), table_of(Callback)
-EVENTS, ENDPOINTS, JOBS = table_of(Event), table_of(WebhookEndpoint), table_of(Job)
+EVENTS, JOBS = table_of(Event), table_of(Job)
 
 FIND_KEY = sa.select(KEYS.c.merchant_id, KEYS.c.livemode).where(KEYS.c.digest == sa.bindparam("digest"))
 FIND_CHARGE = sa.select(
@@ -92,9 +92,6 @@ DROP_JOBS = sa.delete(JOBS).where(
     JOBS.c.merchant_id == sa.bindparam("of_merchant"),
     JOBS.c.kind.in_(["query", "expire"]),
     JOBS.c.subject_id.in_(sa.bindparam("subjects", expanding=True)),
-)
-WHO_LISTENS = sa.select(ENDPOINTS.c.id).where(
-    ENDPOINTS.c.merchant_id == sa.bindparam("of_merchant"), ENDPOINTS.c.disabled_at.is_(None)
 )
 
 
@@ -196,7 +193,6 @@ def _settle(engine: Engine, reader: Engine) -> Callable[[str], Response]:
             tx.execute(DROP_JOBS, {"of_merchant": merchant_id, "subjects": [attempt.id, charge.id]})
             text = json.dumps(charge._asdict(), default=str)
             tx.execute(INSERT_EVENT, _event(merchant_id, "charge.paid", charge.id, charge.sequence, text))
-            tx.execute(WHO_LISTENS, {"of_merchant": merchant_id}).all()
         return Response(b"success", content_type="text/plain; charset=utf-8")
 
     return settle
