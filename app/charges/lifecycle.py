@@ -186,6 +186,7 @@ def _the_one_before(tx: Connection, merchant_id: str, livemode: bool, new: NewCh
         and charge.description == new.description.strip()
         and charge.metadata == new.metadata
         and charge.return_url == new.return_url
+        and charge.expires_at - charge.created_at == timedelta(seconds=new.expires_in_s)
     )
     if not same:
         raise Conflict(

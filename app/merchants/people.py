@@ -91,14 +91,13 @@ def add_merchant(
 
 
 def set_password(merchant_id: str, user_id: str, password: str) -> None:
-    """A new password; every other session of the user ends.  Raises InvalidRequest."""
+    """A new password; all sessions of the user and unused sign-in links end.  Raises InvalidRequest."""
     password_hash = _hash(password)
     with transaction() as tx:
         mine = (_users.c.merchant_id == merchant_id, _users.c.id == user_id)
         tx.execute(sa.update(_users).where(*mine).values(password_hash=password_hash))
-        tx.execute(
-            sa.delete(_sessions).where(_sessions.c.merchant_id == merchant_id, _sessions.c.user_id == user_id)
-        )
+        for table in (_sessions, _links):
+            tx.execute(sa.delete(table).where(table.c.merchant_id == merchant_id, table.c.user_id == user_id))
 
 
 def find_user(email: str) -> sa.Row | None:

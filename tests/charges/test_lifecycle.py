@@ -133,3 +133,9 @@ def test_money_after_a_cancel_goes_back_by_itself(merchant, far_side, at):
     attempts.ask_if_due(merchant.id, charge.id)
     assert charge_of(merchant, charge.id).state == ChargeState.CANCELED
     assert event_types(charge.id) == ["charge.created", "charge.canceled", "charge.paid_late"]
+
+
+def test_the_same_order_number_with_another_deadline_is_other_content(merchant):
+    make_charge(merchant, merchant_order_no="A-2")
+    with pytest.raises(Conflict, match="A-2"):
+        make_charge(merchant, merchant_order_no="A-2", life=timedelta(minutes=5))

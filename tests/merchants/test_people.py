@@ -285,3 +285,10 @@ def test_a_merchant_that_cannot_be_is_refused_by_field(app, field, bad):
         people.add_merchant(**{**good, field: bad})
     assert caught.value.param == field
     assert rows_of(Merchant) == []
+
+
+def test_a_new_password_ends_links_that_were_not_used(merchant):
+    token = people.make_sign_in_link(merchant.id, merchant.user_id)
+    people.set_password(merchant.id, merchant.user_id, "a brand new password")
+    with pytest.raises(NotAuthenticated):
+        people.use_sign_in_link(token)
