@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import flask_migrate
+import hypothesis
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
@@ -28,6 +29,10 @@ from tests.far_side import AlipayFarSide
 from tests.providers import alipay_forge
 
 pytest_plugins = ["tests.strict"]
+
+# How long an example takes says how busy the machine is, and nothing of the code.
+hypothesis.settings.register_profile("mafu", deadline=None)
+hypothesis.settings.load_profile("mafu")
 
 ROOT = Path(__file__).parents[1]
 KEYS = {

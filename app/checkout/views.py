@@ -224,15 +224,16 @@ def _onward(token: str, step: NextStep, visit: Visit) -> str:
 
 
 def _visit() -> Visit:
-    said = request.values.get("scene", "")
+    args = request.args
+    said = args.get("scene") or (request.form.get("scene", "") if request.method == "POST" else "")
     said_scene = said if said in SCENES else ""
     return Visit(
         language=i18n.language(),
-        scene=Scene(said_scene) if said_scene else scene_of(request.user_agent.string),
+        scene=Scene(said_scene) if said_scene else scene_of(request.headers.get("User-Agent", "")),
         said_scene=said_scene,
         chosen=request.cookies.get(WALLET_COOKIE, ""),
-        came_back="back" in request.args,
-        go="go" in request.args,
+        came_back="back" in args,
+        go="go" in args,
         identified=_is_identified(),
     )
 

@@ -28,6 +28,8 @@ def test_a_gate_that_cannot_be_unlocked_lets_the_next_thread_in(tmp_path, monkey
         with gate:
             entered.set()
 
-    threading.Thread(target=enter, daemon=True).start()
-    assert entered.wait(2)
+    thread = threading.Thread(target=enter, daemon=True)
+    thread.start()
+    assert entered.wait(10)
+    thread.join(10)
     gate.close()
