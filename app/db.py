@@ -134,6 +134,47 @@ def reading() -> Iterator[Connection]:
         yield connection
 
 
+class Prepared:
+    """A SELECT compiled once and run on the driver's own cursor, inside ``reading()``.
+
+    For the one statement that every page and poll of the checkout waits for: SQLAlchemy's bookkeeping of
+    an execution took more than half of it (137 µs with, 62 without, on SQLite).
+    """
+
+    def __init__(self, statement: sa.Select[Any]) -> None:
+        self._statement = statement
+        self._plans: dict[str, tuple[str, list[str] | None, dict[str, Any], list[Any]]] = {}
+
+    def rows(self, connection: Connection, params: dict[str, Any]) -> list[tuple[Any, ...]]:
+        """Rows as tuples, their values as the columns' types read them.  Raises OperationalError."""
+        dialect = connection.dialect
+        sql, order, known, readers = self._plans.get(dialect.name) or self._plan(dialect)
+        values = {**known, **params}
+        cursor = connection.connection.cursor()
+        try:
+            cursor.execute(sql, values if order is None else [values[name] for name in order])
+            found = cursor.fetchall()
+        except dialect.loaded_dbapi.Error as error:
+            connection.invalidate(error)
+            raise OperationalError(None, None, error) from error
+        finally:
+            cursor.close()
+        return [
+            tuple([read(value) if read else value for read, value in zip(readers, row, strict=True)])
+            for row in found
+        ]
+
+    def _plan(self, dialect: sa.Dialect) -> tuple[str, list[str] | None, dict[str, Any], list[Any]]:
+        compiled = self._statement.compile(dialect=dialect)
+        readers = [
+            column.type.dialect_impl(dialect).result_processor(dialect, None)
+            for column in self._statement.selected_columns
+        ]
+        plan = (str(compiled), compiled.positiontup, dict(compiled.params), readers)
+        self._plans[dialect.name] = plan
+        return plan
+
+
 def is_writing() -> bool:
     """Whether this thread is inside ``transaction()``."""
     return getattr(_writing, "on", False)

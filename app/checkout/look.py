@@ -14,7 +14,7 @@ from app.charges.attempts import read_step
 from app.charges.models import Attempt, Charge
 from app.charges.states import AttemptState
 from app.checkout.steps import Opened, Try
-from app.db import reading, table_of
+from app.db import Prepared, reading, table_of
 from app.errors import BadLink
 from app.merchants.models import Merchant, ProviderAccount
 from app.qr.links import LinkFacts, parse_token
@@ -72,6 +72,7 @@ _LOOK = (
     .order_by((_attempts.c.state == AttemptState.STARTED).desc(), _attempts.c.id.desc())
     .limit(sa.literal_column(str(TRIES_MAX)))
 )
+_PREPARED = Prepared(_LOOK)
 
 
 def look(token: str) -> Opened:
@@ -82,9 +83,7 @@ def look(token: str) -> Opened:
     """
     claimed = parse_token(token)
     with reading() as connection:
-        rows: list[tuple[Any, ...]] = [
-            tuple(row) for row in connection.execute(_LOOK, {"charge_id": claimed.charge_id})
-        ]
+        rows = _PREPARED.rows(connection, {"charge_id": claimed.charge_id})
     if not rows or not runtime().charge_links.is_genuine(claimed, _facts(rows[0])):
         raise BadLink("this link does not open a charge")
     columns = rows[0][:_CHARGE_COLUMNS]

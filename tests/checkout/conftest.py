@@ -17,6 +17,7 @@ from werkzeug.test import TestResponse
 
 from app.charges.models import Attempt
 from app.charges.present import link_of
+from app.db import Prepared
 from tests.books import rows_of
 from tests.conftest import Shop
 
@@ -97,7 +98,7 @@ def attempts_of(charge: sa.Row[Any]) -> list[sa.Row[Any]]:
 
 
 @pytest.fixture
-def statements(app: Flask) -> Iterator[list[str]]:
+def statements(app: Flask, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
     """Every statement that reaches the database, from here on."""
     engine = app.extensions["sqlalchemy"].engine
     seen: list[str] = []
@@ -105,6 +106,13 @@ def statements(app: Flask) -> Iterator[list[str]]:
     def note(_connection: Any, _cursor: Any, statement: str, *_rest: Any) -> None:
         seen.append(statement)
 
+    rows = Prepared.rows
+
+    def noted(self, connection, params):
+        seen.append("prepared")  # it goes by the driver's own cursor, which tells no listener
+        return rows(self, connection, params)
+
+    monkeypatch.setattr(Prepared, "rows", noted)
     sa.event.listen(engine, "before_cursor_execute", note)
     yield seen
     sa.event.remove(engine, "before_cursor_execute", note)
