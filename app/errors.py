@@ -14,6 +14,7 @@ PlatformError
  +- ProviderError
      +- ProviderRejected    a definite no: nothing happened over there
      +- ProviderUnreachable outcome unknown: query with the same number, never assume failure
+         +- NumberTaken     what was opened under this number cannot be had again: retire it, take another
 SettingsError               the process must not start (not a PlatformError: nobody catches it)
 
 Only ``problems.py`` turns these into HTTP.
@@ -125,6 +126,15 @@ class ProviderUnreachable(ProviderError):
     """The outcome is unknown: query with the same number, never assume failure."""
 
     code = "provider_unreachable"
+
+
+class NumberTaken(ProviderUnreachable):
+    """The provider knows this number already, and will not hand out again what was opened under it.
+
+    That payment may still be made: retire its attempt, then start another under a new number.
+    """
+
+    code = "number_taken"
 
 
 class SettingsError(Exception):

@@ -22,8 +22,26 @@ def leave_out_nothing_new(_context, _revision, directives):
         directives[:] = []
 
 
+def pragma(connection, text):
+    """The rows of a PRAGMA, asked on the driver's own cursor: SQLAlchemy would begin a transaction first."""
+    return connection.connection.cursor().execute(f"PRAGMA {text}").fetchall()
+
+
+def heed_foreign_keys(connection):
+    """Commit if every row still points at one.  Raises RuntimeError."""
+    if lost := pragma(connection, "foreign_key_check"):
+        raise RuntimeError(f"{len(lost)} rows point at rows that are not there, first {lost[0]}")
+    connection.commit()
+    pragma(connection, "foreign_keys=ON")
+
+
 database = current_app.extensions["migrate"].db
 with database.engine.connect() as connection:
+    is_sqlite = connection.dialect.name == "sqlite"
+    if is_sqlite:
+        # It makes a changed table anew and drops the old one, at which foreign keys still point; inside a
+        # transaction it ignores this.  Source: sqlite.org, "Making Other Kinds Of Table Schema Changes".
+        pragma(connection, "foreign_keys=OFF")
     context.configure(
         connection=connection,
         target_metadata=database.metadatas[None],
@@ -37,3 +55,5 @@ with database.engine.connect() as connection:
     )
     with context.begin_transaction():
         context.run_migrations()
+    if is_sqlite:
+        heed_foreign_keys(connection)

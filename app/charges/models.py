@@ -75,11 +75,13 @@ class Attempt(Base):
 
     merchant_id: Mapped[str] = mapped_column(sa.String(40), primary_key=True)
     id: Mapped[str] = mapped_column(sa.String(40), primary_key=True)
-    charge_id: Mapped[str] = mapped_column(sa.String(40))
+    charge_id: Mapped[str | None] = mapped_column(sa.String(40))  # None: money that nobody asked for
     account_id: Mapped[str] = mapped_column(sa.String(40))
     provider: Mapped[str] = mapped_column(sa.String(16))
     scene: Mapped[str] = mapped_column(sa.String(16))
-    out_trade_no: Mapped[str] = mapped_column(sa.String(32))
+    payer_key: Mapped[str | None] = mapped_column(sa.String(64))  # a digest, where only that payer can pay it
+    # Ours have 26 letters and digits; of money that nobody asked for it is whatever its provider says.
+    out_trade_no: Mapped[str] = mapped_column(sa.String(64))
     provider_ref: Mapped[str | None] = mapped_column(sa.String(64))
     state: Mapped[AttemptState] = mapped_column(sa.String(16))
     settles: Mapped[bool] = mapped_column(default=False)  # its money is the charge's money
@@ -88,6 +90,7 @@ class Attempt(Base):
     received_minor: Mapped[int | None]  # what the provider says came in
     refunded_minor: Mapped[int] = mapped_column(default=0)  # reserved or succeeded
     next_step: Mapped[dict[str, Any] | None]  # what the payer must do, to show it again on reload
+    step_expires_at: Mapped[datetime | None]  # when that goes stale; None: not before the order
     failure_code: Mapped[str | None] = mapped_column(sa.String(64))
     started_at: Mapped[datetime]
     expires_at: Mapped[datetime]  # the deadline that its provider was given
@@ -108,7 +111,7 @@ class Refund(Base):
 
     merchant_id: Mapped[str] = mapped_column(sa.String(40), primary_key=True)
     id: Mapped[str] = mapped_column(sa.String(40), primary_key=True)
-    charge_id: Mapped[str] = mapped_column(sa.String(40))
+    charge_id: Mapped[str | None] = mapped_column(sa.String(40))  # None: of money that no charge asked for
     attempt_id: Mapped[str] = mapped_column(sa.String(40))
     out_refund_no: Mapped[str] = mapped_column(sa.String(64))
     state: Mapped[RefundState] = mapped_column(sa.String(16))

@@ -136,6 +136,7 @@ class Redirect:
     """Send the browser to the provider's cashier."""
 
     url: str
+    good_for_s: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,6 +145,7 @@ class PostForm:
 
     url: str
     fields: Mapping[str, str]
+    good_for_s: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,6 +153,7 @@ class ShowQR:
     """Show the wallet's own code; the shopper scans it with that wallet."""
 
     content: str
+    good_for_s: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,6 +162,7 @@ class CallBridge:
 
     bridge: str
     params: Mapping[str, str]
+    good_for_s: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,8 +170,10 @@ class AppParams:
     """What the merchant's app hands to the wallet's mobile SDK."""
 
     params: Mapping[str, str]
+    good_for_s: int | None = None
 
 
+# ``good_for_s`` counts from when ``start`` returns; None: as long as the order itself.
 NextStep = Redirect | PostForm | ShowQR | CallBridge | AppParams
 
 
@@ -261,7 +267,12 @@ class Provider(Protocol):
         """
         ...
 
-    def start(self, order: PaymentOrder) -> NextStep: ...
+    def start(self, order: PaymentOrder) -> NextStep:
+        """Open a payment; the same order again opens the same one, with a fresh step.
+
+        Raises ProviderRejected, ProviderUnreachable, or NumberTaken where there is no "again".
+        """
+        ...
 
     def query(self, ref: PaymentRef) -> PaymentResult: ...
 
