@@ -6,11 +6,12 @@ ROUNDS ?= 2000
 VENV := .venv
 BIN := $(VENV)/bin
 CATALOGUES := $(wildcard translations/*/LC_MESSAGES/messages.po)
+STRANGERS := tests/strangers
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev run test prove-story check bench lock translations clean
+.PHONY: help setup setup-dev strangers run test prove-story check bench lock translations clean
 .DELETE_ON_ERROR:
 
 help: ## what can be made
@@ -20,13 +21,17 @@ setup: $(VENV)/.runtime $(CATALOGUES:.po=.mo) ## what `make run` needs: virtual 
 
 setup-dev: setup $(VENV)/.dev ## what `make test` and `make check` need besides
 
+strangers: $(VENV)-strangers/.ready $(STRANGERS)/node_modules/.ready ## clients of the networks that nobody here wrote, for tests
+
 run: setup ## start Mafu and print where it listens
 	@exec $(BIN)/python -m flask --app wsgi serve
 
 # A file stays on one worker (loadfile), so that its servers and databases start once.  The workers
-# are named here and not in pyproject.toml, so that a single test by hand starts at once.
+# are named here and not in pyproject.toml, so that a single test by hand starts at once.  What of the
+# strangers cannot be had here is said, and their tests skip.
 test: setup-dev ## run all tests; STRICT=1 fails on skips, ARGS="-k settle" goes to pytest, WORKERS=0 runs in one process
 	@.ci/system-packages
+	-@$(MAKE) --no-print-directory --keep-going strangers
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile $(ARGS)
 
 prove-story: setup-dev ## tell ROUNDS random stories of the world (2,000 take about two hours)
@@ -43,9 +48,11 @@ bench: setup-dev ## measure speed, as ratios to a floor in the same run
 COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --no-emit-find-links --annotation-style line --custom-compile-command "make lock"
 
-lock: setup-dev ## renew requirements*.lock; ARGS=--upgrade takes newer versions
+lock: setup-dev ## renew all lock files; ARGS=--upgrade takes newer versions
 	$(COMPILE) $(ARGS) requirements.txt -o requirements.lock
 	$(COMPILE) $(ARGS) -c requirements.lock requirements-dev.txt -o requirements-dev.lock
+	$(COMPILE) $(ARGS) $(STRANGERS)/requirements.txt -o $(STRANGERS)/requirements.lock
+	cd $(STRANGERS) && npm $(if $(findstring --upgrade,$(ARGS)),update,install) --package-lock-only
 
 translations: setup ## collect the texts of code and templates into translations/zh
 	@mkdir -p build
@@ -56,7 +63,7 @@ translations: setup ## collect the texts of code and templates into translations
 	$(MAKE) --no-print-directory setup
 
 clean: ## remove what make made; your data stays
-	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis .schemathesis
+	rm -rf $(VENV) $(VENV)-strangers $(STRANGERS)/node_modules .pytest_cache .mypy_cache .ruff_cache .hypothesis .schemathesis
 	rm -f translations/*/LC_MESSAGES/messages.mo
 	find app sandbox tests migrations bench -name __pycache__ -type d -prune -exec rm -rf {} +
 
@@ -75,6 +82,16 @@ $(VENV)/.runtime: requirements.lock $(VENV)/.created
 
 $(VENV)/.dev: requirements-dev.lock $(VENV)/.runtime
 	$(BIN)/python -m pip install --quiet --require-hashes -r requirements-dev.lock
+	@touch $@
+
+# Alipay's own client for Python and the one in requirements-dev.txt are both the module "alipay".
+$(VENV)-strangers/.ready: $(STRANGERS)/requirements.lock $(VENV)/.created
+	$(PYTHON) -m venv $(@D)
+	$(@D)/bin/python -m pip install --quiet --require-hashes -r $<
+	@touch $@
+
+$(STRANGERS)/node_modules/.ready: $(STRANGERS)/package-lock.json
+	cd $(STRANGERS) && npm ci --loglevel=error
 	@touch $@
 
 %.mo: %.po | $(VENV)/.runtime
