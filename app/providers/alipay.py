@@ -10,7 +10,7 @@ whether a time of payment is given decides.
 
 Beside this file: ``alipay_account`` (the credentials), ``alipay_codes`` (what result codes mean),
 ``alipay_wire`` (what is signed), ``alipay_gateway`` (the one way out), ``alipay_certs`` (certificate
-mode), ``alipay_bill`` (the daily bill).
+mode), ``alipay_payer`` (who the payer is), ``alipay_bill`` (the daily bill).
 Source: Alipay open platform documentation, common parameters and the alipay.trade methods.
 """
 
@@ -19,18 +19,25 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Iterator, Mapping
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from typing import ClassVar
 
 from app import clock
-from app.errors import ProviderError, ProviderRejected, ProviderUnreachable, SignatureMismatch
+from app.errors import (
+    NumberTaken,
+    ProviderError,
+    ProviderRejected,
+    ProviderUnreachable,
+    SignatureMismatch,
+)
 from app.money import Money
-from app.providers import alipay_account, alipay_bill, alipay_wire
+from app.providers import alipay_account, alipay_bill, alipay_payer, alipay_wire, handles
 from app.providers.alipay_codes import Verdict
 from app.providers.alipay_gateway import Gateway, Verified
 from app.providers.base import (
     Ability,
     AppParams,
+    CallBridge,
     Credential,
     Inbound,
     Info,
@@ -60,6 +67,9 @@ OUTCOMES = {
 # TRADE_FINISHED is never news of a refund: it comes when refunds are over.
 REFUND_STATUSES = frozenset({"TRADE_SUCCESS", "TRADE_CLOSED"})
 
+# A precreated code that nobody scanned; what was opened lasts as long as the order.
+# Source: alipay.trade.precreate, qr_code.
+CODE_LIFE = timedelta(hours=2)
 SUBJECT_CHARS_MAX = 256
 
 # The manual asks for no "/", "=" or "&" in a subject; control characters break the cashier.
@@ -86,17 +96,24 @@ class Alipay:
         self._gateway = Gateway(self._account, http)
 
     def identify(self, scene: Scene, return_url: str, state: str) -> str | None:
-        """Nobody needs to know: Alipay's own pages ask the buyer to sign in."""
-        return None
+        """A pay sheet inside Alipay's app wants to know the payer; Alipay's own pages ask themselves."""
+        if scene is not Scene.ALIPAY or self._account.in_app_product != "jsapi":
+            return None
+        return alipay_payer.authorize_url(self._account, return_url, state)
 
     def payer_from(self, query: Mapping[str, str]) -> str:
-        """Nobody was sent anywhere to be identified.  Raises ProviderRejected."""
-        raise ProviderRejected("alipay identifies nobody before the payment")
+        """Exchange the ``auth_code`` that Alipay sent the browser back with for the payer's id.
+
+        A code is good for a day and once.  Raises ProviderRejected or ProviderUnreachable.
+        """
+        return self._gateway.payer(query)
 
     def start(self, order: PaymentOrder) -> NextStep:
-        """Open a payment.  Only the desktop's QR code needs a call; the rest are signed addresses.
+        """Open a payment.  The desktop's QR code and the pay sheet need a call; the rest is only signed.
 
-        Raises ProviderRejected for a scene or a currency that Alipay cannot serve.
+        The same order again is the same trade.  Raises ProviderRejected for a scene or a currency that
+        Alipay cannot serve and where the pay sheet's payer is not known; NumberTaken if the trade is paid,
+        closed, or open with other parameters, or its code has run out.
         """
         biz = {
             "out_trade_no": order.ref.out_trade_no,
@@ -106,10 +123,14 @@ class Alipay:
         }
         match order.scene:
             case Scene.DESKTOP if self._account.desktop_product == "precreate":
-                return ShowQR(self._precreate(biz, order.notify_url))
+                good_for_s = handles.left_s(CODE_LIFE, order.ref.started_at, clock.now())
+                return ShowQR(self._precreate(biz, order.notify_url), good_for_s)
             case Scene.DESKTOP:
                 biz["product_code"] = "FAST_INSTANT_TRADE_PAY"
                 return Redirect(self._gateway.page("alipay.trade.page.pay", biz, order))
+            case Scene.ALIPAY if self._account.in_app_product == "jsapi":
+                biz |= alipay_payer.buyer(order.payer_id or "")
+                return CallBridge("AlipayJSBridge", {"tradeNO": self._create(biz, order.notify_url)})
             case Scene.MOBILE | Scene.ALIPAY:
                 biz |= {"product_code": "QUICK_WAP_WAY", "quit_url": order.return_url}
                 return Redirect(self._gateway.page("alipay.trade.wap.pay", biz, order))
@@ -245,16 +266,24 @@ class Alipay:
         return alipay_bill.read_bill(self._gateway.download(answer.word("bill_download_url")))
 
     def _precreate(self, biz: Mapping[str, str], notify_url: str) -> str:
-        method = "alipay.trade.precreate"
         biz = {**biz, "product_code": "FACE_TO_FACE_PAYMENT"}
+        return self._opened("alipay.trade.precreate", biz, notify_url, "qr_code")
+
+    def _create(self, biz: Mapping[str, str], notify_url: str) -> str:
+        """A trade for one payer, who pays it by its number; ``op_app_id`` is where the pay sheet opens."""
+        biz = {**biz, "product_code": "JSAPI_PAY", "op_app_id": self._account.app_id}
+        return self._opened("alipay.trade.create", biz, notify_url, "trade_no")
+
+    def _opened(self, method: str, biz: Mapping[str, str], notify_url: str, wanted: str) -> str:
+        """The code or number under which a new trade is paid."""
         reply = self._gateway.call(method, biz, notify_url)
-        if reply.verdict is Verdict.QUERY:  # paid already, or open with other parameters
-            raise ProviderUnreachable(f"alipay: {reply.meaning}", provider_code=reply.code)
+        if reply.verdict in (Verdict.QUERY, Verdict.CLOSED):
+            raise NumberTaken(f"alipay: {reply.meaning}", provider_code=reply.code)
         answer = _done(reply, method)
-        code = answer.word("qr_code")
-        if answer.word("out_trade_no") != biz["out_trade_no"] or not code:
-            raise ProviderUnreachable("alipay answered without the code of this payment")
-        return code
+        found = answer.word(wanted)
+        if answer.word("out_trade_no") != biz["out_trade_no"] or not found:
+            raise ProviderUnreachable(f"alipay answered without the {wanted} of this payment")
+        return found
 
     def _refund_in_doubt(self, order: RefundOrder, refusal: ProviderRejected) -> RefundResult:
         """Alipay will not refund a trade in its present state: is that because this refund is done?"""

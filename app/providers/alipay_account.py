@@ -19,7 +19,9 @@ from app.providers import alipay_certs, rsa
 from app.providers.base import Credential
 
 GATEWAY = "https://openapi.alipay.com/gateway.do"
+OPENAUTH = "https://openauth.alipay.com"
 DESKTOP_PRODUCTS = ("precreate", "page")
+IN_APP_PRODUCTS = ("wap", "jsapi")
 
 CREDENTIALS = (
     Credential("app_id", "Application ID", hint="16 digits, from the open platform console"),
@@ -71,7 +73,15 @@ CREDENTIALS = (
         default="precreate",
         hint="precreate shows a QR code here; page sends the browser to Alipay's own page",
     ),
+    Credential(
+        "in_app_product",
+        "Product inside the Alipay app",
+        required=False,
+        default="wap",
+        hint="wap opens Alipay's cashier; jsapi the pay sheet on the page, where your contract has JSAPI",
+    ),
     Credential("gateway_url", "Gateway address", required=False, default=GATEWAY),
+    Credential("auth_url", "Authorisation address", required=False, default=OPENAUTH),
 )
 
 
@@ -93,7 +103,9 @@ class Account:
     app_id: str
     seller_id: str
     gateway: str
+    openauth: str
     desktop_product: str
+    in_app_product: str
     key: RSAPrivateKey
     alipay_key: RSAPublicKey
     certificates: Certificates | None
@@ -112,8 +124,10 @@ def read_account(settings: Mapping[str, str]) -> Account:
     return Account(
         app_id=_required(given, "app_id"),
         seller_id=given["seller_id"],
-        gateway=_address(given["gateway_url"]),
-        desktop_product=_choice(given["desktop_product"]),
+        gateway=_address(given, "gateway_url"),
+        openauth=_address(given, "auth_url").rstrip("/"),
+        desktop_product=_choice(given, "desktop_product", DESKTOP_PRODUCTS),
+        in_app_product=_choice(given, "in_app_product", IN_APP_PRODUCTS),
         key=key,
         alipay_key=_alipay_key(given, certificates, key),
         certificates=certificates,
@@ -160,20 +174,21 @@ def _required(given: Mapping[str, str], name: str) -> str:
     return given[name]
 
 
-def _address(url: str) -> str:
+def _address(given: Mapping[str, str], name: str) -> str:
+    url = given[name]
     try:
         parts = urlsplit(url)
     except ValueError:
-        raise _bad("is not the address of a gateway", "gateway_url") from None
+        raise _bad("is not an http address", name) from None
     if parts.scheme not in ("https", "http") or not parts.hostname or parts.query or parts.fragment:
-        raise _bad("is not the address of a gateway", "gateway_url")
+        raise _bad("is not an http address", name)
     return url
 
 
-def _choice(product: str) -> str:
-    if product not in DESKTOP_PRODUCTS:
-        raise _bad(f"is not one of {', '.join(DESKTOP_PRODUCTS)}", "desktop_product")
-    return product
+def _choice(given: Mapping[str, str], name: str, choices: tuple[str, ...]) -> str:
+    if given[name] not in choices:
+        raise _bad(f"is not one of {', '.join(choices)}", name)
+    return given[name]
 
 
 def _bad(detail: str, param: str) -> InvalidRequest:

@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 
 from app import clock
 from app.errors import InvalidRequest, ProviderRejected, ProviderUnreachable, SignatureMismatch
-from app.providers import alipay_certs, alipay_codes, alipay_wire, rsa
+from app.providers import alipay_certs, alipay_codes, alipay_payer, alipay_wire, rsa
 from app.providers.alipay_account import Account
 from app.providers.alipay_codes import Verdict
 from app.providers.base import Outbound, PaymentOrder
@@ -66,9 +66,18 @@ class Gateway:
         return f"{self._account.gateway}?{alipay_wire.query_text(params)}"
 
     def params(
-        self, method: str, biz: Mapping[str, Any], *, notify_url: str = "", return_url: str = ""
+        self,
+        method: str,
+        biz: Mapping[str, Any],
+        *,
+        notify_url: str = "",
+        return_url: str = "",
+        beside: Mapping[str, str] | None = None,
     ) -> dict[str, str]:
-        """Every parameter of a request, signed.  The time is ``clock.now()`` in Beijing."""
+        """Every parameter of a request, signed.  The time is ``clock.now()`` in Beijing.
+
+        ``beside``: what a method of the older kind takes beside ``biz_content``.
+        """
         held = self._account.certificates
         params = {
             "app_id": self._account.app_id,
@@ -82,9 +91,9 @@ class Gateway:
             "return_url": return_url,
             "app_cert_sn": held.app_number if held else "",
             "alipay_root_cert_sn": held.root_number if held else "",
-            "biz_content": alipay_wire.compact_json(biz),
+            "biz_content": alipay_wire.compact_json(biz) if biz else "",
         }
-        return alipay_wire.signed_params(params, self._account.key)
+        return alipay_wire.signed_params({**params, **(beside or {})}, self._account.key)
 
     def call(self, method: str, biz: Mapping[str, Any], notify_url: str = "") -> Verified:
         """One request and its verified answer, whatever that says.
@@ -92,23 +101,31 @@ class Gateway:
         Raises ProviderUnreachable for an outcome that we cannot know: no answer, garbage, no
         signature, a wrong one, and the codes that say "perhaps".
         """
-        answer = self._exchange(method, biz, notify_url)
-        code = answer.word("code")
-        sub_code = answer.word("sub_code")
-        word = (_WORD.match(sub_code) or _WORD.match(code) or [""])[0]
+        answer = self._exchange(method, self.params(method, biz, notify_url=notify_url))
+        word = _word_of(answer)
         if not answer.signature:
             raise ProviderUnreachable(f"alipay's answer to {method} is not signed", provider_code=word)
-        try:
-            rsa.verify(self._key_for(answer.cert_number), answer.signed, answer.signature)
-        except SignatureMismatch as error:
-            raise ProviderUnreachable(f"alipay's answer to {method} has a wrong signature") from error
-        judged = alipay_codes.judge(code, sub_code)
-        if judged is None:
-            log.warning("alipay: unknown result code", extra={"result_code": word, "method": method})
-        verdict, meaning = judged or (Verdict.UNKNOWN, "unknown result code")
+        self._verify(answer, method)
+        verdict, meaning = _judged(answer, method)
         if verdict is Verdict.UNKNOWN:
             raise ProviderUnreachable(f"alipay on {method}: {meaning}", provider_code=word)
         return Verified(answer, verdict, word, meaning)
+
+    def payer(self, query: Mapping[str, str]) -> str:
+        """Exchange what the browser came back with for who pays.
+
+        A success names nobody unless it is signed.  A refusal is believed unsigned, as it mostly is: a
+        false one costs the payer another round trip.  Raises ProviderRejected or ProviderUnreachable.
+        """
+        method = alipay_payer.METHOD
+        params = self.params(method, {}, beside=alipay_payer.exchange_params(query))
+        answer = self._exchange(method, params)
+        if answer.word("access_token"):  # a success has no code in this method
+            self._verify(answer, method)
+            return alipay_payer.read_payer(answer)
+        verdict, meaning = _judged(answer, method)
+        kind = ProviderRejected if verdict is Verdict.REJECTED else ProviderUnreachable
+        raise kind(f"alipay names no payer: {meaning}", provider_code=_word_of(answer))
 
     def download(self, url: str) -> bytes:
         """Fetch a bill.  Raises ProviderUnreachable."""
@@ -122,13 +139,13 @@ class Gateway:
             raise ProviderUnreachable(f"alipay answered the bill download with HTTP {bill.status}")
         return bill.body
 
-    def _exchange(self, method: str, biz: Mapping[str, Any], notify_url: str = "") -> alipay_wire.Answer:
+    def _exchange(self, method: str, params: Mapping[str, str]) -> alipay_wire.Answer:
         """One request on the wire: parameters in the address, ``biz_content`` in the form.
 
         That is how Alipay's own SDKs split them; the gateway takes the charset from the address.
         """
-        params = self.params(method, biz, notify_url=notify_url)
-        body = alipay_wire.query_text({"biz_content": params.pop("biz_content")})
+        body = alipay_wire.query_text({k: v for k, v in params.items() if k == "biz_content"})
+        params = {k: v for k, v in params.items() if k != "biz_content"}
         reply = self._http.send(
             "POST",
             f"{self._account.gateway}?{alipay_wire.query_text(params)}",
@@ -141,6 +158,13 @@ class Gateway:
             return alipay_wire.read_answer(reply.body, method)
         except ValueError:
             raise ProviderUnreachable(f"alipay's answer to {method} cannot be read") from None
+
+    def _verify(self, answer: alipay_wire.Answer, method: str) -> None:
+        """Raises ProviderUnreachable for a signature that does not hold."""
+        try:
+            rsa.verify(self._key_for(answer.cert_number), answer.signed, answer.signature)
+        except SignatureMismatch as error:
+            raise ProviderUnreachable(f"alipay's answer to {method} has a wrong signature") from error
 
     def _key_for(self, number: str) -> RSAPublicKey:
         """The key behind a certificate number in an answer; a new number is fetched and checked."""
@@ -156,7 +180,8 @@ class Gateway:
         Source: Alipay open platform, certificate mode, alipay.open.app.alipaycert.download.
         """
         held = self._account.certificates
-        answer = self._exchange("alipay.open.app.alipaycert.download", {"alipay_cert_sn": number})
+        method = "alipay.open.app.alipaycert.download"
+        answer = self._exchange(method, self.params(method, {"alipay_cert_sn": number}))
         try:
             if held is None:
                 raise SignatureMismatch("there is no root to check a certificate with")
@@ -169,6 +194,17 @@ class Gateway:
         # one, they may be refused and payments are found by query alone.
         log.critical("alipay signs with a new certificate: store it", extra={"alipay_cert_sn": number})
         return key
+
+
+def _word_of(answer: alipay_wire.Answer) -> str:
+    return (_WORD.match(answer.word("sub_code")) or _WORD.match(answer.word("code")) or [""])[0]
+
+
+def _judged(answer: alipay_wire.Answer, method: str) -> tuple[Verdict, str]:
+    judged = alipay_codes.judge(answer.word("code"), answer.word("sub_code"))
+    if judged is None:
+        log.warning("alipay: unknown result code", extra={"result_code": _word_of(answer), "method": method})
+    return judged or (Verdict.UNKNOWN, "unknown result code")
 
 
 def _guarded(url: str, gateway: str) -> str:

@@ -26,9 +26,9 @@ from datetime import date, datetime, timedelta
 from typing import ClassVar
 
 from app import clock
-from app.errors import ProviderRejected, ProviderUnreachable, SignatureMismatch
+from app.errors import NumberTaken, ProviderRejected, ProviderUnreachable, SignatureMismatch
 from app.money import Money
-from app.providers import unionpay_account, unionpay_file, unionpay_results, unionpay_wire
+from app.providers import handles, unionpay_account, unionpay_file, unionpay_results, unionpay_wire
 from app.providers.base import (
     Ability,
     AppParams,
@@ -65,6 +65,9 @@ DESKTOP, MOBILE = {"channelType": "07"}, {"channelType": "08"}
 PAYMENT_TYPES = frozenset({"01"})
 REFUND_TYPES = frozenset({"04", "31"})
 
+# txnTime is "the time of sending", and others are refused.  How far off it may be the manual does not say;
+# an hour is what the sandbox takes for it.  Until then the same form opens the same payment again.
+SENDING_LIFE = timedelta(hours=1)
 # Their clock and ours may differ by seconds; a payment that began in time is let finish.
 AFTER_DEADLINE = timedelta(minutes=1)
 # The settlement day ends at 23:00, Beijing time.
@@ -103,27 +106,21 @@ class UnionPay:
     def start(self, order: PaymentOrder) -> NextStep:
         """Open a payment.  The QR code and the app's number need a call; the rest are signed forms.
 
-        Raises ProviderRejected for a scene or a currency that UnionPay cannot serve, and
-        ProviderUnreachable for a number that it knows already: the first answer is lost for good.
+        A QR code and an app's number are good until the order's deadline, and handed out once.  Raises
+        ProviderRejected for a scene or a currency that UnionPay cannot serve, and NumberTaken for a number
+        that it knows already, or may know but takes no more for its old ``txnTime``.
         """
-        wanted = {
-            "orderId": order.ref.out_trade_no,
-            "txnTime": _stamp(order.ref.started_at),
-            "txnAmt": _fen(order.amount),
-            "currencyCode": "156",
-            "backUrl": order.notify_url,
-            "payTimeout": _stamp(order.expires_at),
-            "orderDesc": _description(order.description),
-        }
+        good_for_s = handles.left_s(SENDING_LIFE, order.ref.started_at, clock.now())
+        wanted = _order(order)
         # frontFailUrl, too: without it a shopper whose card was refused ends on UnionPay's page.
         back = {"frontUrl": order.return_url, "frontFailUrl": order.return_url}
         match order.scene:
             case Scene.DESKTOP if self._account.desktop_product == "qr":
                 return ShowQR(self._opened("backTransReq", "qrCode", QR_CODE | MOBILE | wanted))
             case Scene.DESKTOP:
-                return self._form(CASHIER | DESKTOP | wanted | back)
+                return self._form(CASHIER | DESKTOP | wanted | back, good_for_s)
             case Scene.MOBILE | Scene.UNIONPAY:
-                return self._form(CASHIER | MOBILE | wanted | back)
+                return self._form(CASHIER | MOBILE | wanted | back, good_for_s)
             case Scene.APP:
                 number = self._opened("appTransReq", "tn", CASHIER | MOBILE | wanted)
                 return AppParams({"tn": number, "mode": self._account.app_mode})
@@ -232,13 +229,16 @@ class UnionPay:
             _done(reply, what).word("fileContent"), reply.word("fileName"), self._account.mer_id, day
         )
 
-    def _form(self, fields: Mapping[str, str]) -> PostForm:
-        return PostForm(self._gateway.address("frontTransReq"), self._gateway.signed(**fields))
+    def _form(self, fields: Mapping[str, str], good_for_s: int) -> PostForm:
+        return PostForm(self._gateway.address("frontTransReq"), self._gateway.signed(**fields), good_for_s)
 
     def _opened(self, endpoint: str, wanted: str, fields: Mapping[str, str]) -> str:
-        """The code or number that a new payment is given."""
+        """The code or number that a new payment is given, once."""
         what = "a payment"
-        found = _done(self._gateway.call(what, endpoint, **fields), what).word(wanted)
+        reply = self._gateway.call(what, endpoint, **fields)
+        if reply.verdict is Verdict.DUPLICATE:
+            raise NumberTaken(f"unionpay on {what}: {reply.meaning}", provider_code=reply.code)
+        found = _done(reply, what).word(wanted)
         if not found:
             raise ProviderUnreachable(f"unionpay opened a payment without its {wanted}")
         return found
@@ -285,6 +285,19 @@ class UnionPay:
         if known is not None:
             return known
         raise reply.silence("a refund") if reply.verdict is Verdict.DUPLICATE else reply.refusal("a refund")
+
+
+def _order(order: PaymentOrder) -> dict[str, str]:
+    """The fields that every product wants.  Raises ProviderRejected for another currency."""
+    return {
+        "orderId": order.ref.out_trade_no,
+        "txnTime": _stamp(order.ref.started_at),
+        "txnAmt": _fen(order.amount),
+        "currencyCode": "156",
+        "backUrl": order.notify_url,
+        "payTimeout": _stamp(order.expires_at),
+        "orderDesc": _description(order.description),
+    }
 
 
 def _done(reply: Verified, what: str) -> Verified:

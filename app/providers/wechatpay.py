@@ -20,14 +20,16 @@ from __future__ import annotations
 import re
 import secrets
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from datetime import date, timedelta
 from typing import Any, ClassVar
 from urllib.parse import quote
 
 from app import clock
-from app.errors import ProviderRejected, ProviderUnreachable, SignatureMismatch
+from app.errors import NumberTaken, ProviderError, ProviderRejected, ProviderUnreachable, SignatureMismatch
 from app.money import Money
 from app.providers import (
+    handles,
     wechatpay_account,
     wechatpay_bill,
     wechatpay_openid,
@@ -57,7 +59,7 @@ from app.providers.base import (
 )
 from app.providers.wechatpay_bill import FundLine
 from app.providers.wechatpay_codes import Verdict
-from app.providers.wechatpay_gateway import Gateway, Heard
+from app.providers.wechatpay_gateway import Doubtful, Gateway, Heard
 from app.providers.wechatpay_wire import Node
 
 PRODUCTS = {Scene.DESKTOP: "native", Scene.WECHAT: "jsapi", Scene.MOBILE: "h5", Scene.APP: "app"}
@@ -68,6 +70,12 @@ REASON_BYTES_MAX = 80
 # Both count from the attempt's beginning, because a repeated order must not differ from the first.
 LIFE_MIN = timedelta(seconds=90)
 LIFE_MAX = timedelta(days=7) - timedelta(minutes=1)
+# Source: API v3, native (code_url) and JSAPI/APP (prepay_id): two hours; H5 (h5_url): five minutes.
+HANDLE_LIFE = timedelta(hours=2)
+H5_LIFE = timedelta(minutes=5)
+
+# The number is known over there, and the order under it is not handed out again.
+TAKEN = frozenset({Verdict.QUERY, Verdict.CLOSED})
 
 _REF = re.compile(r"[0-9A-Za-z]{1,32}", re.ASCII)
 _UNWANTED = re.compile(r"[\x00-\x1f\x7f]+")
@@ -112,16 +120,24 @@ class WechatPay:
         """Make an order; the scene decides in which of four products.
 
         The same attempt again gets the same handle.  Raises ProviderRejected for a scene or a currency
-        that WeChat Pay cannot serve, and where the scene's payer (openid, IP address) is not known.
+        that WeChat Pay cannot serve, and where the scene's payer (openid, IP address) is not known;
+        NumberTaken if the order is paid, closed, or open with other parameters, or its handle has run out.
         """
         product = PRODUCTS.get(order.scene)
         if product is None:
             raise ProviderRejected(f"wechatpay cannot be paid in the scene {order.scene.value}")
         body = self._order(order) | _payer(order)
-        heard = self._gateway.call("POST", f"/v3/pay/transactions/{product}", body)
-        if heard.verdict is Verdict.QUERY:  # paid already, or open with other parameters
-            raise ProviderUnreachable(f"wechatpay: {heard.meaning}", provider_code=heard.code)
-        return self._step(order, _done(heard, product))
+        life = H5_LIFE if order.scene is Scene.MOBILE else HANDLE_LIFE
+        good_for_s = handles.left_s(life, order.ref.started_at, clock.now())
+        try:
+            heard = self._gateway.call("POST", f"/v3/pay/transactions/{product}", body)
+            if not heard.is_signed:
+                raise Doubtful(heard)
+        except Doubtful as doubt:
+            raise self._decided(order.ref, product, doubt) from doubt
+        if heard.verdict in TAKEN:
+            raise NumberTaken(f"wechatpay: {heard.meaning}", provider_code=heard.code)
+        return replace(self._step(order, _done(heard, product)), good_for_s=good_for_s)
 
     def query(self, ref: PaymentRef) -> PaymentResult:
         """Ask what became of a payment: by WeChat Pay's number where known, else, or failing that, by ours.
@@ -237,6 +253,23 @@ class WechatPay:
             "notify_url": order.notify_url,
             "amount": {"total": _fen(order.amount), "currency": "CNY"},
         }
+
+    def _decided(self, ref: PaymentRef, product: str, doubt: Doubtful) -> ProviderError:
+        """What a refusal of an order comes to that proves nothing, as WeChat Pay signs few of them; to raise.
+
+        A query's answer is signed.  No such order: then the refusal was one.  An order, where the refusal
+        speaks of one: the number is taken.  Everything else stays in doubt.
+        """
+        code, meaning = doubt.provider_code, doubt.heard.meaning
+        try:
+            known = self._ask(f"out-trade-no/{_number(ref.out_trade_no)}")
+        except ProviderUnreachable:
+            return doubt
+        if known.is_signed and known.code == "ORDER_NOT_EXIST":
+            return ProviderRejected(f"wechatpay refused {product}: {meaning}", provider_code=code)
+        if known.node.word("out_trade_no") == ref.out_trade_no and doubt.heard.verdict in TAKEN:
+            return NumberTaken(f"wechatpay: {meaning}", provider_code=code)
+        return doubt
 
     def _step(self, order: PaymentOrder, node: Node) -> NextStep:
         """What the payer does with the handle.  Raises ProviderUnreachable if there is none."""

@@ -58,6 +58,15 @@ class Heard:
         return kind(f"wechatpay refused {call}: {self.meaning}", provider_code=self.code)
 
 
+class Doubtful(ProviderUnreachable):
+    """A refusal that is not signed, or in a word that we do not know: only a query can tell."""
+
+    def __init__(self, heard: Heard) -> None:
+        signed = "" if heard.is_signed else ", and nobody signed it"
+        super().__init__(f"wechatpay: {heard.meaning}{signed}", provider_code=heard.code or None)
+        self.heard = heard
+
+
 class Gateway:
     """One merchant's line to WeChat Pay.  Keeps nothing but the keys that it learnt on the way."""
 
@@ -77,7 +86,7 @@ class Gateway:
         """One request and its verified answer, whatever that says.
 
         Raises ProviderUnreachable for an outcome that we cannot know: no answer, garbage, no signature,
-        a wrong one, and the codes that say "perhaps".
+        a wrong one, and the codes that say "perhaps"; Doubtful, which is one, for a 4xx that may be a no.
         """
         request = Request(method, path, wechatpay_wire.compact_json(body) if body is not None else b"")
         if self._keys.is_stale(clock.now()):
@@ -138,12 +147,14 @@ class Gateway:
         judged = wechatpay_codes.judge(answer.status, code, refunding=refunding)
         if judged is None:
             log.warning("wechatpay: unknown error code", extra={"error_code": code, "status": answer.status})
-        verdict, meaning = judged or (Verdict.UNKNOWN, "unknown error code")
+            heard = Heard(_NOTHING, Verdict.UNKNOWN, code, "unknown error code", self._is_signed(answer))
+            raise Doubtful(heard)
+        verdict, meaning = judged
         if verdict is Verdict.UNKNOWN:
             raise ProviderUnreachable(f"wechatpay: {meaning}", provider_code=code or None)
         heard = Heard(_NOTHING, verdict, code, meaning, self._is_signed(answer))
         if not heard.is_signed and verdict is not Verdict.ABSENT:
-            raise ProviderUnreachable("wechatpay's refusal is not signed", provider_code=code)
+            raise Doubtful(heard)
         return heard
 
     def _is_signed(self, answer: HttpAnswer) -> bool:

@@ -165,6 +165,7 @@ class AlipayForge:
     """The far side for the key-mode account, as the contract wants it."""
 
     settings: Mapping[str, str] = KEY_MODE
+    opening = "alipay.trade.precreate"  # the method that ``start`` calls where the contract looks
     secrets: tuple[str, ...] = (
         KEYS["app.pkcs8.pem"].splitlines()[5],
         "".join(KEYS["app.pkcs8.pem"].splitlines()[1:-1])[100:140],
@@ -205,6 +206,9 @@ class AlipayForge:
             return []
         number = order.ref.out_trade_no
         return [accepted("alipay.trade.precreate", out_trade_no=number, qr_code=QR_CODE)]
+
+    def started_again(self, order: PaymentOrder) -> list[HttpAnswer]:
+        return self.started(order)
 
     def queried(
         self, ref: PaymentRef, outcome: Outcome, amount: Money, *, status: str | None = None
@@ -261,7 +265,7 @@ class AlipayForge:
     def declined(self, verb: Verb) -> list[HttpAnswer]:
         match verb:
             case Verb.START:
-                return [refused("alipay.trade.precreate", "ACQ.ACCESS_FORBIDDEN")]
+                return [refused(self.opening, "ACQ.ACCESS_FORBIDDEN")]
             case Verb.CLOSE:
                 no = refused("alipay.trade.close", "ACQ.TRADE_STATUS_ERROR")
                 paid = self.queried(
@@ -280,6 +284,18 @@ class AlipayForge:
         url = "http://dwbillcenter.alipay.example/downloadBillFile.resource?bizType=trade&fileId=1"
         method = "alipay.data.dataservice.bill.downloadurl.query"
         return [accepted(method, bill_download_url=url), HttpAnswer(200, {}, bill(day, bill_rows(lines)))]
+
+
+class InAppForge(AlipayForge):
+    """The far side for an account that pays by the pay sheet inside Alipay's app."""
+
+    settings: Mapping[str, str] = {**KEY_MODE, "in_app_product": "jsapi"}
+    opening = "alipay.trade.create"
+
+    def started(self, order: PaymentOrder) -> list[HttpAnswer]:
+        if order.scene is not Scene.ALIPAY:
+            return super().started(order)
+        return [accepted(self.opening, out_trade_no=order.ref.out_trade_no, trade_no=TRADE_NO)]
 
 
 def bill_rows(lines: Sequence[StatementLine]) -> list[list[str]]:

@@ -27,6 +27,12 @@ def alipay(alipay_line: Wire) -> Alipay:
     return Alipay(SETTINGS, alipay_line)
 
 
+@pytest.fixture(scope="module")
+def in_app(alipay_line: Wire) -> Alipay:
+    """The same line for an account that is paid on a pay sheet inside Alipay's app."""
+    return Alipay({**SETTINGS, "in_app_product": "jsapi"}, alipay_line)
+
+
 @pytest.fixture
 def wire(alipay_line: Wire) -> Wire:
     """The line of ``alipay``, as new."""

@@ -29,10 +29,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from app import clock
-from app.errors import InvalidRequest, ProviderRejected, ProviderUnreachable, SignatureMismatch
+from app.errors import InvalidRequest, NumberTaken, ProviderRejected, ProviderUnreachable, SignatureMismatch
 from app.money import Money
 from app.providers import REGISTRY
 from app.providers.base import (
+    AppParams,
+    CallBridge,
     HttpAnswer,
     Inbound,
     NextStep,
@@ -143,6 +145,10 @@ class Forge(Protocol):
         """What ``start`` gets for an order that is accepted; empty if the scene needs no call."""
         ...
 
+    def started_again(self, order: PaymentOrder) -> list[HttpAnswer]:
+        """What ``start`` gets for the same order once more; empty if the scene needs no call."""
+        ...
+
     def queried(
         self, ref: PaymentRef, outcome: Outcome, amount: Money, *, status: str | None = None
     ) -> list[HttpAnswer]:
@@ -181,6 +187,7 @@ class ProviderContract:
     query_outcomes: ClassVar[tuple[Outcome, ...]] = tuple(Outcome)
     refund_outcomes: ClassVar[tuple[Outcome, ...]] = (Outcome.PENDING, Outcome.SUCCEEDED)
     callback_max_age_s: ClassVar[int | None] = None  # None: the scheme has no time to trust
+    signed_anew: ClassVar[frozenset[str]] = frozenset()  # what differs in a step that is asked for again
     statement_lines: ClassVar[tuple[StatementLine, ...]]  # STATEMENT below, or as this network's bill says it
     accepted_reply: ClassVar[tuple[int, bytes]]
     refused_reply: ClassVar[tuple[int, bytes]]
@@ -270,6 +277,45 @@ class ProviderContract:
         sent = wire.sent[0].url.encode() + wire.sent[0].body
         assert asked.ref.out_trade_no.encode() in sent
         assert b"callbacks" in sent
+
+    def test_the_same_order_again_gives_the_same_step_or_its_number_is_taken(
+        self, provider: Provider, wire: Wire, forge: Forge
+    ) -> None:
+        for scene in sorted(self.adapter.info.scenes):
+            asked = order(scene)
+            wire.gives(*forge.started(asked))
+            first = provider.start(asked)
+            wire.gives(*forge.started_again(asked))
+            try:
+                again = provider.start(asked)
+            except NumberTaken:
+                assert not wire.answers
+                continue
+            assert self._core(again) == self._core(first)
+            assert not wire.answers
+
+    def test_a_step_is_good_for_less_when_it_is_asked_for_later_and_then_its_number_is_taken(
+        self, provider: Provider, wire: Wire, forge: Forge, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """An order that is sent again may get the handle that it had before."""
+        for scene in sorted(self.adapter.info.scenes):
+            asked = replace(order(scene), expires_at=NOW + timedelta(days=1))
+
+            def good_for_s(age_s: int, asked: PaymentOrder = asked) -> int | None:
+                monkeypatch.setattr(clock, "now", lambda: NOW + timedelta(seconds=age_s))
+                wire.clear()
+                wire.gives(*forge.started(asked))
+                return provider.start(asked).good_for_s
+
+            first = good_for_s(0)
+            if first is None:  # as long as the order itself
+                continue
+            assert 0 < first < 2 * 3600
+            assert good_for_s(120) == first - 120
+            assert good_for_s(first - 1) == 1
+            with pytest.raises(NumberTaken):
+                good_for_s(first)
+            assert not wire.sent
 
     def test_start_refuses_a_currency_it_does_not_name(self, provider: Provider, wire: Wire) -> None:
         assert "JPY" not in self.adapter.info.currencies
@@ -586,6 +632,12 @@ class ProviderContract:
             return reader.read_callback(replace(inbound, body=body))
         except SignatureMismatch:
             return None
+
+    def _core(self, step: NextStep) -> NextStep | dict[str, str]:
+        """A step without what is made anew each time: its time, a nonce, their signature."""
+        if isinstance(step, CallBridge | AppParams):
+            return {name: text for name, text in step.params.items() if name not in self.signed_anew}
+        return replace(step, good_for_s=None)
 
     def _answers(self, forge: Forge, verb: Verb) -> list[HttpAnswer]:
         return {

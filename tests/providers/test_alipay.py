@@ -13,7 +13,7 @@ from app.money import Money
 from app.providers.alipay import Alipay
 from app.providers.base import AppParams, Outcome, PaymentResult, Redirect, RefundResult, Scene, ShowQR
 from tests.providers import alipay_forge as far
-from tests.providers.alipay_forge import SETTINGS, AlipayForge, sent_params, verified_params
+from tests.providers.alipay_forge import SETTINGS, AlipayForge, InAppForge, sent_params, verified_params
 from tests.providers.contract import PRICE, REF, REFUND, STATEMENT, ProviderContract, Wire, order
 
 
@@ -32,12 +32,23 @@ class TestContract(ProviderContract):
         return AlipayForge()
 
 
+class TestContractInTheApp(TestContract):
+    """A merchant that is paid on a pay sheet inside Alipay's app."""
+
+    start_scene = Scene.ALIPAY
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def forge(cls) -> InAppForge:
+        return InAppForge()
+
+
 # Starting, product by product
 
 
 def test_a_desktop_gets_the_code_to_scan(alipay: Alipay, wire: Wire) -> None:
     wire.gives(*AlipayForge().started(order(Scene.DESKTOP)))
-    assert alipay.start(order(Scene.DESKTOP)) == ShowQR(far.QR_CODE)
+    assert alipay.start(order(Scene.DESKTOP)) == ShowQR(far.QR_CODE, good_for_s=7180)
     params = verified_params(sent_params(wire))
     assert params["method"] == "alipay.trade.precreate"
     assert params["notify_url"] == "https://pay.example/callbacks/pa_1"

@@ -20,6 +20,10 @@ from tests.providers.contract import Wire
         ({"gateway_url": "https://alipay.example/gateway.do?a=b"}, "gateway_url"),
         ({"gateway_url": "https://["}, "gateway_url"),
         ({"desktop_product": "pigeon"}, "desktop_product"),
+        ({"in_app_product": "pigeon"}, "in_app_product"),
+        ({"auth_url": "openauth.alipay.com"}, "auth_url"),
+        ({"auth_url": "https://alipay.example/?a=b"}, "auth_url"),
+        ({"auth_url": "https://["}, "auth_url"),
     ],
 )
 def test_a_credential_that_cannot_work_is_named(broken: dict[str, str], param: str) -> None:

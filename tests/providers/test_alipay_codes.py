@@ -6,7 +6,7 @@ import logging
 
 import pytest
 
-from app.errors import ProviderRejected, ProviderUnreachable
+from app.errors import NumberTaken, ProviderRejected, ProviderUnreachable
 from app.providers import alipay_codes
 from app.providers.alipay import Alipay
 from app.providers.alipay_codes import Verdict
@@ -21,11 +21,11 @@ SUB_CODES = {
     Verdict.ABSENT: "ACQ.TRADE_NOT_EXIST",
     Verdict.CLOSED: "ACQ.TRADE_HAS_CLOSE",
     Verdict.QUERY: "ACQ.TRADE_HAS_SUCCESS ACQ.CONTEXT_INCONSISTENT ACQ.TRADE_STATUS_ERROR"
-    " ACQ.REASON_TRADE_STATUS_INVALID",
+    " ACQ.REASON_TRADE_STATUS_INVALID ACQ.TRADE_BUYER_NOT_MATCH",
     Verdict.REJECTED: "ACQ.PAYMENT_AUTH_CODE_INVALID ACQ.SOUNDWAVE_PARSER_FAIL ACQ.BUYER_BALANCE_NOT_ENOUGH"
     " BUYER_BANKCARD_BALANCE_NOT_ENOUGH ACQ.BUYER_BANKCARD_BALANCE_NOT_ENOUGH ERROR_BALANCE_PAYMENT_DISABLE"
     " NO_PAYMENT_INSTRUMENTS_AVAILABLE PAYMENT_FAIL BUYER_ENABLE_STATUS_FORBID PULL_MOBILE_CASHIER_FAIL"
-    " MOBILE_PAYMENT_SWITCH_OFF BUYER_SELLER_EQUAL TRADE_BUYER_NOT_MATCH"
+    " MOBILE_PAYMENT_SWITCH_OFF BUYER_SELLER_EQUAL"
     " ACQ.BUYER_PAYMENT_AMOUNT_DAY_LIMIT_ERROR ACQ.BUYER_PAYMENT_AMOUNT_MONTH_LIMIT_ERROR"
     " ACQ.BUYER_PAYMENT_AMOUNT_YEAR_LIMIT_ERROR PAYMENT_REQUEST_HAS_RISK TOTAL_FEE_EXCEED"
     " BEYOND_PAY_RESTRICTION BEYOND_PER_RECEIPT_RESTRICTION SELLER_BEEN_BLOCKED EXIST_FORBIDDEN_WORD"
@@ -49,11 +49,11 @@ CODES = {
 START = {
     Verdict.REJECTED: ProviderRejected,
     Verdict.ABSENT: ProviderRejected,
-    Verdict.CLOSED: ProviderRejected,
-    Verdict.QUERY: ProviderUnreachable,
+    Verdict.CLOSED: NumberTaken,
+    Verdict.QUERY: NumberTaken,
     Verdict.UNKNOWN: ProviderUnreachable,
 }
-REFUNDING = {**START, Verdict.QUERY: ProviderRejected}
+REFUNDING = {**START, Verdict.QUERY: ProviderRejected, Verdict.CLOSED: ProviderRejected}
 
 
 def test_the_tables_hold_no_word_that_the_tests_do_not_know() -> None:
@@ -63,12 +63,17 @@ def test_the_tables_hold_no_word_that_the_tests_do_not_know() -> None:
 
 
 @pytest.mark.parametrize(("word", "verdict"), ROWS)
+@pytest.mark.parametrize(
+    ("scene", "method"),
+    [(Scene.DESKTOP, "alipay.trade.precreate"), (Scene.ALIPAY, "alipay.trade.create")],
+)
 def test_each_sub_code_means_what_the_manual_says_for_a_new_payment(
-    word: str, verdict: Verdict, alipay: Alipay, wire: Wire
+    word: str, verdict: Verdict, scene: Scene, method: str, in_app: Alipay, wire: Wire
 ) -> None:
-    wire.gives(far.refused("alipay.trade.precreate", word))
+    wire.gives(far.refused(method, word))
     with pytest.raises(START[verdict]) as refused:
-        alipay.start(order(Scene.DESKTOP))
+        in_app.start(order(scene))
+    assert type(refused.value) is START[verdict]
     assert refused.value.provider_code == word
     assert refused.value.detail.isascii()
 

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from app import clock
-from app.errors import ProviderRejected, ProviderUnreachable, SignatureMismatch
+from app.errors import NumberTaken, ProviderRejected, ProviderUnreachable, SignatureMismatch
 from app.money import Money
 from app.providers.base import (
     AppParams,
@@ -131,8 +131,24 @@ def test_the_same_order_is_the_same_form_whenever_it_is_asked_for(
 ) -> None:
     """The time of the transaction is the attempt's, so that a query finds it; never the moment's."""
     first = unionpay.start(order(Scene.MOBILE))
+    assert first.good_for_s == 3580
     monkeypatch.setattr(clock, "now", lambda: NOW + timedelta(minutes=5))
-    assert unionpay.start(order(Scene.MOBILE)) == first
+    assert unionpay.start(order(Scene.MOBILE)) == replace(first, good_for_s=3280)
+
+
+@pytest.mark.parametrize("scene", [Scene.DESKTOP, Scene.MOBILE, Scene.UNIONPAY, Scene.APP])
+def test_an_order_that_was_begun_long_ago_is_not_sent_again(
+    scene: Scene, unionpay: UnionPay, wire: Wire, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its old time would be refused, and that would look like a definite no to a payment that may be open."""
+    long_ago = replace(order(scene), expires_at=NOW + timedelta(days=1))
+    monkeypatch.setattr(clock, "now", lambda: NOW + timedelta(seconds=3580))
+    with pytest.raises(NumberTaken):
+        unionpay.start(long_ago)
+    assert not wire.sent
+    monkeypatch.setattr(clock, "now", lambda: NOW + timedelta(seconds=3579))
+    wire.gives(*UnionPayForge().started(long_ago))
+    assert unionpay.start(long_ago).good_for_s == (1 if scene in (Scene.MOBILE, Scene.UNIONPAY) else None)
 
 
 @pytest.mark.parametrize(("environment", "mode"), [("production", "00"), ("test", "01")])

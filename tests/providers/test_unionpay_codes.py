@@ -9,7 +9,7 @@ from datetime import timedelta
 import pytest
 
 from app import clock
-from app.errors import ProviderRejected, ProviderUnreachable, SignatureMismatch
+from app.errors import NumberTaken, ProviderRejected, ProviderUnreachable, SignatureMismatch
 from app.providers import unionpay_codes
 from app.providers.base import Outcome, Scene
 from app.providers.unionpay import UnionPay
@@ -57,9 +57,10 @@ def test_each_code_means_what_the_manual_says_for_a_new_payment(
     code: str, scene: Scene, unionpay: UnionPay, wire: Wire
 ) -> None:
     wire.gives(far.refused(code, orderId=REF.out_trade_no, txnTime="20240115100000"))
-    definite = code in REFUSED + ABSENT
-    with pytest.raises(ProviderRejected if definite else ProviderUnreachable) as refused:
+    wanted = ProviderRejected if code in REFUSED + ABSENT else ProviderUnreachable
+    with pytest.raises(wanted) as refused:
         unionpay.start(order(scene))
+    assert (type(refused.value) is NumberTaken) == (code == "12")
     assert refused.value.provider_code == code
     assert refused.value.detail.isascii()
 

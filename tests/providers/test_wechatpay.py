@@ -11,7 +11,7 @@ import pytest
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import padding
 
-from app.errors import ProviderRejected, ProviderUnreachable, SignatureMismatch
+from app.errors import NumberTaken, ProviderRejected, ProviderUnreachable, SignatureMismatch
 from app.money import Money
 from app.providers.base import (
     AppParams,
@@ -40,6 +40,7 @@ class TestContract(ProviderContract):
     adapter = WechatPay
     refund_outcomes = (Outcome.PENDING, Outcome.SUCCEEDED, Outcome.CLOSED)
     callback_max_age_s = 300
+    signed_anew = frozenset({"nonceStr", "paySign", "noncestr", "sign"})
     statement_lines = STATEMENT
     accepted_reply = (204, b"")
     refused_reply = REFUSED
@@ -80,7 +81,7 @@ def wire(line: Wire) -> Wire:
 
 def test_a_desktop_gets_the_code_to_scan(wechatpay: WechatPay, wire: Wire) -> None:
     wire.gives(far.answer({"code_url": far.CODE_URL}))
-    assert wechatpay.start(order(Scene.DESKTOP)) == ShowQR(far.CODE_URL)
+    assert wechatpay.start(order(Scene.DESKTOP)) == ShowQR(far.CODE_URL, good_for_s=7180)
     [sent] = wire.sent
     assert (sent.method, sent.url) == ("POST", f"{far.API}/v3/pay/transactions/native")
     assert sent.headers["wechatpay-serial"] == far.PUBLIC_KEY_ID
@@ -141,6 +142,7 @@ def test_a_phone_goes_to_the_cashier_and_comes_back(wechatpay: WechatPay, wire: 
     asked = replace(order(Scene.MOBILE), return_url="https://pay.example/C/T?back=1&x=%E4%BD%A0")
     step = wechatpay.start(asked)
     assert isinstance(step, Redirect)
+    assert step.good_for_s == 280
     assert step.url.startswith(f"{far.H5_URL}&redirect_url=https%3A%2F%2F")
     assert parse_qs(urlsplit(step.url).query)["redirect_url"] == [asked.return_url]
     assert checked(wire.sent[0])["scene_info"] == {
@@ -219,6 +221,74 @@ def test_no_serial_is_asked_for_without_a_public_key(wire: Wire) -> None:
     wire.gives(far.answer({"code_url": far.CODE_URL}, serial=far.PLATFORM_SERIAL))
     WechatPay(far.CERTIFICATE_MODE, wire).start(order(Scene.DESKTOP))
     assert "wechatpay-serial" not in wire.sent[0].headers
+
+
+# Refused, or not: a query decides what nobody signed
+
+# 404s of an unknown path, too: WeChat Pay's front servers sign nothing.
+UNSIGNED = [
+    (400, {"code": "PARAM_ERROR"}),
+    (400, {"code": "INVALID_REQUEST"}),
+    (401, {"code": "SIGN_ERROR"}),
+    (403, {"code": "NO_AUTH"}),
+    (404, {"code": "RESOURCE_NOT_EXISTS"}),
+    (405, {}),
+    (400, {"code": "A_WORD_FROM_THE_FUTURE"}),
+    (403, {"code": "OUT_TRADE_NO_USED"}),
+    (400, {"code": "ORDER_CLOSED"}),
+    (400, {"code": "ORDERPAID"}),
+]
+SPEAK_OF_AN_ORDER = ("OUT_TRADE_NO_USED", "ORDER_CLOSED", "ORDERPAID")
+
+
+@pytest.mark.parametrize(("status", "fields"), UNSIGNED)
+@pytest.mark.parametrize("scene", [Scene.DESKTOP, Scene.WECHAT, Scene.MOBILE, Scene.APP])
+def test_an_unsigned_refusal_of_an_order_is_one_when_a_signed_answer_knows_no_such_order(
+    status: int, fields: dict[str, str], scene: Scene, wechatpay: WechatPay, wire: Wire
+) -> None:
+    wire.gives(far.unsigned(fields, status), far.refused(404, "ORDER_NOT_EXIST"))
+    with pytest.raises(ProviderRejected) as refused:
+        wechatpay.start(order(scene))
+    assert refused.value.provider_code == fields.get("code")
+    path = f"/v3/pay/transactions/out-trade-no/{REF.out_trade_no}?mchid={far.MCHID}"
+    assert (wire.sent[1].method, wire.sent[1].url) == ("GET", far.API + path)
+
+
+@pytest.mark.parametrize(("status", "fields"), UNSIGNED)
+@pytest.mark.parametrize(
+    "told",
+    [
+        ProviderUnreachable("timed out"),
+        far.unsigned({"code": "ORDER_NOT_EXIST"}, 404),
+        far.refused(404, "RESOURCE_NOT_EXISTS"),
+        far.unsigned({"code": "SIGN_ERROR"}, 401),
+        far.refused(403, "NO_AUTH"),
+        far.refused(500, "ORDER_NOT_EXIST"),
+        HttpAnswer(502, {}, b"<html>Bad Gateway</html>"),
+        far.answer(far.transaction("ANOTHER000000000001", "NOTPAY", PRICE)),
+    ],
+    ids=["silence", "unsigned", "other word", "unsigned no", "signed no", "500", "502", "another order"],
+)
+def test_an_unsigned_refusal_stays_in_doubt_without_a_signed_word_on_the_order(
+    status: int, fields: dict[str, str], told: HttpAnswer | Exception, wechatpay: WechatPay, wire: Wire
+) -> None:
+    wire.gives(far.unsigned(fields, status), told)
+    with pytest.raises(ProviderUnreachable) as refused:
+        wechatpay.start(order(Scene.DESKTOP))
+    assert type(refused.value) is not NumberTaken
+    assert refused.value.provider_code == fields.get("code")
+    assert not wire.answers
+
+
+@pytest.mark.parametrize(("status", "fields"), UNSIGNED)
+@pytest.mark.parametrize("state", ["NOTPAY", "SUCCESS", "CLOSED"])
+def test_an_unsigned_refusal_of_an_order_that_is_there_means_its_number_is_taken_where_it_says_so(
+    status: int, fields: dict[str, str], state: str, wechatpay: WechatPay, wire: Wire
+) -> None:
+    wire.gives(far.unsigned(fields, status), far.answer(far.transaction(REF.out_trade_no, state, PRICE)))
+    with pytest.raises(ProviderUnreachable) as refused:
+        wechatpay.start(order(Scene.DESKTOP))
+    assert (type(refused.value) is NumberTaken) == (fields.get("code") in SPEAK_OF_AN_ORDER)
 
 
 # Asking

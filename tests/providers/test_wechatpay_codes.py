@@ -6,7 +6,7 @@ import logging
 
 import pytest
 
-from app.errors import ProviderRejected, ProviderUnreachable
+from app.errors import NumberTaken, ProviderRejected, ProviderUnreachable
 from app.providers import wechatpay_codes
 from app.providers.base import Outcome, PaymentRef, PaymentResult, Scene
 from app.providers.wechatpay import WechatPay
@@ -53,11 +53,11 @@ ROWS = [
 STARTING = {
     Verdict.REJECTED: ProviderRejected,
     Verdict.ABSENT: ProviderRejected,
-    Verdict.CLOSED: ProviderRejected,
-    Verdict.QUERY: ProviderUnreachable,
+    Verdict.CLOSED: NumberTaken,
+    Verdict.QUERY: NumberTaken,
     Verdict.UNKNOWN: ProviderUnreachable,
 }
-REFUNDING = {**STARTING, Verdict.QUERY: ProviderRejected}
+REFUNDING = {**STARTING, Verdict.QUERY: ProviderRejected, Verdict.CLOSED: ProviderRejected}
 UNASKED = PaymentRef(REF.out_trade_no, NOW)
 VERBS = [Verb.START, Verb.QUERY, Verb.CLOSE, Verb.REFUND, Verb.QUERY_REFUND, Verb.STATEMENT]
 
@@ -90,6 +90,7 @@ def test_each_code_means_what_the_manual_says_for_a_new_payment(
     wire.gives(far.refused(status, code))
     with pytest.raises(STARTING[verdict]) as refused:
         wechatpay.start(order(Scene.DESKTOP))
+    assert type(refused.value) is STARTING[verdict]
     assert refused.value.provider_code == code
     assert refused.value.detail.isascii()
     assert not wire.answers
@@ -154,6 +155,8 @@ def test_a_code_that_is_in_no_table_means_outcome_unknown_and_is_logged(
     code: str, verb: Verb, wechatpay: WechatPay, wire: Wire, caplog: pytest.LogCaptureFixture
 ) -> None:
     wire.gives(far.refused(403, code))
+    if verb is Verb.START:  # looked into before it leaves the payer in doubt
+        wire.gives(ProviderUnreachable("timed out"))
     with caplog.at_level(logging.WARNING), pytest.raises(ProviderUnreachable) as refused:
         act(wechatpay, verb, Scene.DESKTOP)
     assert "unknown error code" in caplog.text

@@ -246,6 +246,11 @@ class UnionPayForge:
                 return []
         return [refused("00", **about, **more)]
 
+    def started_again(self, order: PaymentOrder) -> list[HttpAnswer]:
+        """A QR code and an app's number are handed out once; a form opens the same payment."""
+        about = {"orderId": order.ref.out_trade_no, "txnTime": stamp(order.ref.started_at)}
+        return [refused("12", **about)] if order.scene in (Scene.DESKTOP, Scene.APP) else []
+
     def queried(
         self, ref: PaymentRef, outcome: Outcome, amount: Money, *, status: str | None = None
     ) -> list[HttpAnswer]:

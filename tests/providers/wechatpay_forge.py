@@ -304,6 +304,9 @@ class WechatPayForge:
         }.get(order.scene, {"prepay_id": PREPAY_ID})
         return [answer(handle, 200, self.serial)]
 
+    def started_again(self, order: PaymentOrder) -> list[HttpAnswer]:
+        return self.started(order)
+
     def queried(
         self, ref: PaymentRef, outcome: Outcome, amount: Money, *, status: str | None = None
     ) -> list[HttpAnswer]:
