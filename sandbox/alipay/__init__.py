@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from flask import Blueprint
 
-from sandbox.alipay import apps, bills, control, gateway, news, payments
+from sandbox.alipay import apps, bills, control, gateway, news, oauth, payments
 from sandbox.alipay.apps import App
 from sandbox.alipay.keys import Keyring
 from sandbox.box import Box, Letter
@@ -27,9 +27,10 @@ class Alipay:
         self._ring = Keyring(box.data_dir / "alipay")
 
     def blueprints(self) -> list[Blueprint]:
-        """Gateway, bill file, and the control calls that are Alipay's own."""
+        """Gateway, authorisation page, bill file, and the control calls that are Alipay's own."""
         return [
             gateway.blueprint(self._ring),
+            oauth.blueprint(),
             bills.blueprint(self._ring),
             control.blueprint(self._ring),
         ]
@@ -44,7 +45,7 @@ class Alipay:
 
     def notice(self, trade: Trade, kind: str, refund: Refund | None) -> dict[str, str]:
         """A notification's fields."""
-        return news.notice(trade, self._app(trade.app_id).seller_id, kind, refund)
+        return news.notice(trade, self._app(trade.app_id), kind, refund)
 
     def letter(self, fields: Mapping[str, str], charset: str, forge: str) -> Letter:
         """A signed notification, or a forged one."""

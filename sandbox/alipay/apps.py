@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import secrets
 import sqlite3
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 
 from sandbox import rsakeys, timing
 from sandbox.alipay import keys
@@ -12,11 +13,15 @@ from sandbox.alipay.keys import Keyring
 
 NETWORK = "alipay"
 MODES = ("key", "cert")
+PAYERS = ("user_id", "open_id")
 
 
 @dataclass(frozen=True, slots=True)
 class App:
-    """One app.  ``seller_id`` is the merchant's Alipay account; ``public_key`` is PEM."""
+    """One app.  ``seller_id`` is the merchant's Alipay account; ``public_key`` is PEM.
+
+    ``payer``: how it may know a shopper, by user_id or by open_id alone.
+    """
 
     app_id: str
     mode: str
@@ -26,17 +31,22 @@ class App:
     app_cert: str
     app_cert_sn: str
     created_ts: float
+    payer: str
+
+
+_COLUMNS = tuple(field.name for field in fields(App) if field.name != "payer")
 
 
 @dataclass(frozen=True, slots=True)
 class Wish:
-    """What a merchant registers: a public key, or a certificate over it."""
+    """What a merchant registers: a public key, or a certificate over it.  ``payer`` "": as it is."""
 
     mode: str
     public_key: str
     app_cert: str
     name: str
     seller_id: str
+    payer: str = ""
 
 
 def register(db: sqlite3.Connection, ring: Keyring, wish: Wish) -> tuple[App, bool]:
@@ -47,6 +57,8 @@ def register(db: sqlite3.Connection, ring: Keyring, wish: Wish) -> tuple[App, bo
         raise ValueError("public_key is missing")
     if wish.seller_id and not (wish.seller_id.isdigit() and len(wish.seller_id) <= 28):
         raise ValueError("seller_id is up to 28 digits")
+    if wish.payer not in ("", *PAYERS):
+        raise ValueError("payer is 'user_id' or 'open_id'")
     given = rsakeys.key_in(wish.app_cert) if wish.app_cert else wish.public_key
     public_key = rsakeys.public_pem(rsakeys.load_public(given))
     row = db.execute(
@@ -54,7 +66,7 @@ def register(db: sqlite3.Connection, ring: Keyring, wish: Wish) -> tuple[App, bo
         (NETWORK, wish.mode, public_key, wish.seller_id, wish.seller_id),
     ).fetchone()
     if row is not None:
-        return _app(row), False
+        return _known_by(db, _app(row), wish.payer), False
     app_id = "9021" + str(secrets.randbelow(10**12)).zfill(12)
     app_cert = ""
     if wish.mode == "cert":
@@ -68,8 +80,9 @@ def register(db: sqlite3.Connection, ring: Keyring, wish: Wish) -> tuple[App, bo
         app_cert=app_cert,
         app_cert_sn=keys.cert_sn(app_cert) if app_cert else "",
         created_ts=timing.now(),
+        payer=wish.payer or PAYERS[0],
     )
-    columns = {name: getattr(app, name) for name in App.__dataclass_fields__}
+    columns = {name: getattr(app, name) for name in _COLUMNS} | {"details": _details(app.payer)}
     names, marks = ", ".join(columns), ", ".join("?" * len(columns))
     db.execute(f"INSERT INTO apps (network, {names}) VALUES (?, {marks})", (NETWORK, *columns.values()))
     return app, True
@@ -88,4 +101,19 @@ def every(db: sqlite3.Connection) -> list[App]:
 
 
 def _app(row: sqlite3.Row) -> App:
-    return App(**{name: row[name] for name in App.__dataclass_fields__})
+    payer = json.loads(row["details"]).get("payer", PAYERS[0])
+    return App(**{name: row[name] for name in _COLUMNS}, payer=payer)
+
+
+def _known_by(db: sqlite3.Connection, app: App, payer: str) -> App:
+    """The app, switched over if it wishes so.  A step."""
+    if payer in ("", app.payer):
+        return app
+    db.execute(
+        "UPDATE apps SET details = ? WHERE network = ? AND app_id = ?", (_details(payer), NETWORK, app.app_id)
+    )
+    return replace(app, payer=payer)
+
+
+def _details(payer: str) -> str:
+    return json.dumps({"payer": payer})

@@ -16,11 +16,10 @@ from flask import Blueprint, Response, request
 from itsdangerous import BadSignature, URLSafeTimedSerializer
 
 from sandbox import levers, timing, trades
-from sandbox.alipay import apps
+from sandbox.alipay import apps, buyer
 from sandbox.alipay.apps import NETWORK, App
 from sandbox.alipay.calls import Call, success
 from sandbox.alipay.keys import Keyring
-from sandbox.alipay.payments import BUYER_LOGON_ID
 from sandbox.alipay.wire import Node, business
 from sandbox.box import here
 from sandbox.shopper import bent
@@ -169,7 +168,7 @@ def _row(line: Line) -> str:
         "",
         _plain(trade.details.get("operator_id", "")),
         _plain(trade.details.get("terminal_id", "")),
-        BUYER_LOGON_ID,
+        buyer.BUYER_LOGON_ID,
         yuan_of(line.amount_minor),
         yuan_of(line.amount_minor),
         *["0.00"] * 5,

@@ -8,7 +8,7 @@ from typing import Any
 from flask import Blueprint
 
 from sandbox import desk, rsakeys, shopper, trades
-from sandbox.alipay import apps, gateway, keys, news, wire
+from sandbox.alipay import apps, buyer, gateway, keys, news, wire
 from sandbox.alipay.apps import NETWORK, App, Wish
 from sandbox.alipay.keys import Keyring
 from sandbox.alipay.payments import status_of
@@ -43,6 +43,7 @@ def blueprint(ring: Keyring) -> Blueprint:
             app_cert=desk.text(body, "app_cert"),
             name=desk.text(body, "name"),
             seller_id=desk.text(body, "seller_id"),
+            payer=desk.text(body, "payer"),
         )
         try:
             with here().store.write() as db:
@@ -67,7 +68,8 @@ def blueprint(ring: Keyring) -> Blueprint:
     def jsapi_pay() -> Answer:
         body, box = desk.body(), here()
         with box.store.write() as db:
-            trade = _by_trade_no(db, desk.text(body, "trade_no"))
+            trade_no = desk.text(body, "tradeNO") or desk.text(body, "trade_no")
+            trade = _by_trade_no(db, trade_no)
             verdict, code = _act(box, db, trade, desk.text(body, "action", "approve"))
         return {"resultCode": code, "out_trade_no": verdict.trade.out_trade_no}, 200
 
@@ -86,6 +88,9 @@ def shown(box: Box, ring: Keyring, app: App) -> dict[str, Any]:
         "name": app.name,
         "seller_id": app.seller_id,
         "gateway_url": f"{box.public_url}/gateway.do",
+        "auth_url": box.public_url,
+        "payer": app.payer,
+        **buyer.named(app, "buyer_id", "buyer_open_id"),
         "app_public_key": app.public_key,
         "alipay_public_key": ring.public_pem,
     }

@@ -10,7 +10,7 @@ from flask import Blueprint, Response, redirect, request
 from werkzeug.wrappers import Response as AnyResponse
 
 from sandbox import cashier, levers, rsakeys, shopper, timing
-from sandbox.alipay import apps, bills, keys, news, payments, refunds, wire
+from sandbox.alipay import apps, bills, keys, news, oauth, payments, refunds, wire
 from sandbox.alipay.apps import App
 from sandbox.alipay.calls import Call, success
 from sandbox.alipay.keys import Keyring
@@ -43,6 +43,7 @@ HANDLERS: dict[str, Callable[[Call], Node]] = {
     "alipay.trade.fastpay.refund.query": refunds.refund_query,
     "alipay.data.dataservice.bill.downloadurl.query": bills.download_url,
     "alipay.open.app.alipaycert.download": _cert_download,
+    oauth.METHOD: oauth.token,
 }
 BROWSER_METHODS = ("alipay.trade.wap.pay", "alipay.trade.page.pay")
 
@@ -99,7 +100,9 @@ def answer(box: Box, ring: Keyring, params: Params) -> Spoken:
         served = Served(refusal.node())
     if served.status != 200:  # What a front server says when the gateway behind it does not.
         return Spoken(f"<html>{served.status}</html>", params.charset, served.status, served.hang_s)
-    name = f"{method.replace('.', '_')}_response" if method in HANDLERS else "error_response"
+    # The one method whose success has no code names its refusals as those of the gateway.
+    own = method in HANDLERS and not (method == oauth.METHOD and "code" in served.node)
+    name = f"{method.replace('.', '_')}_response" if own else "error_response"
     return Spoken(_signed(box, ring, params, name, served), params.charset)
 
 

@@ -12,10 +12,10 @@ from urllib.parse import urlencode
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 
 from sandbox import rsakeys, timing
-from sandbox.alipay import wire
+from sandbox.alipay import buyer, wire
 from sandbox.alipay.apps import App
 from sandbox.alipay.keys import Keyring
-from sandbox.alipay.payments import BUYER_ID, BUYER_LOGON_ID, status_of
+from sandbox.alipay.payments import status_of
 from sandbox.box import Letter
 from sandbox.shopper import bent
 from sandbox.trades import Refund, Trade
@@ -30,7 +30,7 @@ _FORCED = {
 _STRANGER_APP = "9021999999999999"
 
 
-def notice(trade: Trade, seller_id: str, kind: str, refund: Refund | None) -> dict[str, str]:
+def notice(trade: Trade, app: App, kind: str, refund: Refund | None) -> dict[str, str]:
     """The fields of a notification before notify_id, notify_time and signature.  Pure.
 
     No field is ever empty: verifiers disagree on whether an empty one is signed.
@@ -39,21 +39,21 @@ def notice(trade: Trade, seller_id: str, kind: str, refund: Refund | None) -> di
         "app_id": trade.app_id,
         "auth_app_id": trade.app_id,
         "body": trade.details.get("body", ""),
-        "buyer_id": BUYER_ID,
-        "buyer_logon_id": BUYER_LOGON_ID,
+        "buyer_logon_id": buyer.BUYER_LOGON_ID,
         "charset": _charset_word(trade),
         "gmt_create": timing.beijing(trade.opened_ts or trade.created_ts),
         "notify_type": "trade_status_sync",
         "out_trade_no": trade.out_trade_no,
         "passback_params": trade.details.get("passback_params", ""),
-        "seller_email": f"shop{seller_id[-4:]}@sandbox.example",
-        "seller_id": seller_id,
+        "seller_email": f"shop{app.seller_id[-4:]}@sandbox.example",
+        "seller_id": app.seller_id,
         "sign_type": "RSA2",
         "subject": trade.subject,
         "total_amount": yuan_of(trade.total_minor),
         "trade_no": trade.trade_no,
         "trade_status": _FORCED.get(kind) or status_of(trade),
         "version": "1.0",
+        **buyer.named(app, "buyer_id", "buyer_open_id"),
     }
     if kind in ("paid", "refunded", "finished"):
         fields |= _money(trade)

@@ -11,6 +11,7 @@ import json
 import secrets
 
 from sandbox import shopper, timing, trades
+from sandbox.alipay import buyer
 from sandbox.alipay.apps import NETWORK
 from sandbox.alipay.calls import NUMBER, Call, success
 from sandbox.alipay.wire import Node, business
@@ -27,10 +28,6 @@ PRODUCTS = {
 }
 _CODE_LIFE_S = 2 * 3600.0
 _TRADE_LIFE_S = 15 * 86400.0
-
-# What the shopper of the sandbox is called.
-BUYER_ID = "2088722000000017"
-BUYER_LOGON_ID = "138****0017"
 
 _STATUS = {
     State.OFFERED: "",
@@ -55,10 +52,7 @@ def precreate(call: Call) -> Node:
 
 def create(call: Call) -> Node:
     """alipay.trade.create: a trade for a known buyer, paid through the app's JavaScript bridge."""
-    if not (
-        call.word("buyer_id", 28) or call.word("buyer_open_id", 128) or call.word("op_buyer_open_id", 128)
-    ):
-        raise business("ACQ.INVALID_PARAMETER", "参数无效: buyer_id")
+    _check_buyer(call)
     trade = shopper.open_trade(call.box, call.db, offer(call)).trade
     return success(out_trade_no=trade.out_trade_no, trade_no=trade.trade_no)
 
@@ -91,9 +85,9 @@ def query(call: Call) -> Node:
     paid = trade.paid_ts is not None
     money = yuan_of(trade.paid_minor)
     return success(
-        buyer_logon_id=BUYER_LOGON_ID,
+        buyer_logon_id=buyer.BUYER_LOGON_ID,
         buyer_pay_amount=money,
-        buyer_user_id=BUYER_ID,
+        **buyer.named(call.app, "buyer_user_id", "buyer_open_id"),
         fund_bill_list=[{"amount": money, "fund_channel": "ALIPAYACCOUNT"}] if paid else None,
         invoice_amount=money,
         out_trade_no=trade.out_trade_no,
@@ -140,6 +134,25 @@ def cancel(call: Call) -> Node:
         wish = trades.Refund(f"cancel_{trade.out_trade_no}"[:64], left, "pending", "cancel", now, None, None)
         shopper.refund(call.box, call.db, trade, wish)
     return success(**numbers, action="refund", gmt_refund_pay=timing.beijing(timing.now()))
+
+
+def _check_buyer(call: Call) -> None:
+    """The buyer is somebody, by whichever of three names, and not the seller.  Raises Refusal."""
+    op_app_id = call.word("op_app_id", 32)
+    if op_app_id not in ("", call.app.app_id):  # of an app that the merchant never bound
+        raise business("ACQ.INVALID_PARAMETER", "参数无效: op_app_id")
+    ours = buyer.open_id_of(call.app.app_id)
+    names = {"buyer_id": (28, buyer.BUYER_ID), "buyer_open_id": (128, ours)}
+    if op_app_id:
+        names["op_buyer_open_id"] = (128, ours)
+    said = {name: call.word(name, longest) for name, (longest, _) in names.items()}
+    if said["buyer_id"] == call.app.seller_id:
+        raise business("ACQ.BUYER_SELLER_EQUAL", "买卖家不能相同")
+    if not any(said.values()):
+        raise business("ACQ.INVALID_PARAMETER", "参数无效: buyer_id")
+    for name, text in said.items():
+        if text not in ("", names[name][1]):
+            raise business("ACQ.INVALID_PARAMETER", f"参数无效: {name}")
 
 
 def _wish(call: Call) -> Offer:

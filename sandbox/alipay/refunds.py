@@ -6,8 +6,9 @@ Source: Alipay open platform, alipay.trade.refund and alipay.trade.fastpay.refun
 from __future__ import annotations
 
 from sandbox import shopper, timing, trades
+from sandbox.alipay import buyer
+from sandbox.alipay.apps import App
 from sandbox.alipay.calls import NUMBER, Call, success
-from sandbox.alipay.payments import BUYER_ID, BUYER_LOGON_ID
 from sandbox.alipay.wire import Node, business
 from sandbox.trades import Refund, State, Trade
 from sandbox.yuan import yuan_of
@@ -28,7 +29,7 @@ def refund(call: Call) -> Node:
     if number in known:
         if known[number].amount_minor != amount_minor:
             raise business("ACQ.DISCORDANT_REPEAT_REQUEST", "不一致的请求")
-        return _answer(trade, known[number], moved=False)
+        return _answer(call.app, trade, known[number], moved=False)
     _check(trade, amount_minor, sum(item.amount_minor for item in known.values()), whole=not given)
     code = call.lever("refund_fail")
     if code is not None:
@@ -39,7 +40,7 @@ def refund(call: Call) -> Node:
     wish = Refund(number, amount_minor, "pending", call.word("refund_reason", 256), now, due_ts, None)
     trade = shopper.refund(call.box, call.db, trade, wish)
     made = next(item for item in trades.refunds_of(call.db, trade) if item.out_refund_no == number)
-    return _answer(trade, made, moved=due_ts is None)
+    return _answer(call.app, trade, made, moved=due_ts is None)
 
 
 def refund_query(call: Call) -> Node:
@@ -77,10 +78,10 @@ def _check(trade: Trade, amount_minor: int, refunded_minor: int, whole: bool) ->
         raise business("ACQ.REASON_TRADE_REFUND_FEE_ERR", "退款金额无效")
 
 
-def _answer(trade: Trade, item: Refund, moved: bool) -> Node:
+def _answer(app: App, trade: Trade, item: Refund, moved: bool) -> Node:
     return success(
-        buyer_logon_id=BUYER_LOGON_ID,
-        buyer_user_id=BUYER_ID,
+        buyer_logon_id=buyer.BUYER_LOGON_ID,
+        **buyer.named(app, "buyer_user_id", "buyer_open_id"),
         fund_change="Y" if moved else "N",
         gmt_refund_pay=timing.beijing(item.done_ts) if item.done_ts is not None else None,
         out_trade_no=trade.out_trade_no,
