@@ -10,7 +10,8 @@ whether a time of payment is given decides.
 
 Beside this file: ``alipay_account`` (the credentials), ``alipay_codes`` (what result codes mean),
 ``alipay_wire`` (what is signed), ``alipay_gateway`` (the one way out), ``alipay_certs`` (certificate
-mode), ``alipay_payer`` (who the payer is), ``alipay_bill`` (the daily bill).
+mode), ``alipay_payer`` (who the payer is), ``alipay_results`` (what became of payments and refunds),
+``alipay_bill`` (the daily bill).
 Source: Alipay open platform documentation, common parameters and the alipay.trade methods.
 """
 
@@ -19,7 +20,7 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Iterator, Mapping
-from datetime import date, datetime, timedelta
+from datetime import date, timedelta
 from typing import ClassVar
 
 from app import clock
@@ -31,7 +32,7 @@ from app.errors import (
     SignatureMismatch,
 )
 from app.money import Money
-from app.providers import alipay_account, alipay_bill, alipay_payer, alipay_wire, handles
+from app.providers import alipay_account, alipay_bill, alipay_payer, alipay_results, alipay_wire, handles
 from app.providers.alipay_codes import Verdict
 from app.providers.alipay_gateway import Gateway, Verified
 from app.providers.base import (
@@ -57,15 +58,6 @@ from app.providers.base import (
 )
 
 log = logging.getLogger(__name__)
-
-OUTCOMES = {
-    "WAIT_BUYER_PAY": Outcome.PENDING,
-    "TRADE_SUCCESS": Outcome.SUCCEEDED,
-    "TRADE_FINISHED": Outcome.SUCCEEDED,  # paid, and the refund window is over
-    "TRADE_CLOSED": Outcome.CLOSED,  # unless it was paid before: see _outcome
-}
-# TRADE_FINISHED is never news of a refund: it comes when refunds are over.
-REFUND_STATUSES = frozenset({"TRADE_SUCCESS", "TRADE_CLOSED"})
 
 # A precreated code that nobody scanned; what was opened lasts as long as the order.
 # Source: alipay.trade.precreate, qr_code.
@@ -151,8 +143,8 @@ class Alipay:
         # An answer carries no nonce: only the number ties it to this question.
         if answer.word("out_trade_no") != ref.out_trade_no:
             raise ProviderUnreachable("alipay answered about another payment")
-        outcome = _outcome(answer.word("trade_status"), answer.word("send_pay_date"))
-        amount = _amount(answer.word("total_amount"), answer.word("trans_currency") or "CNY")
+        outcome = alipay_results.payment_outcome(answer.word("trade_status"), answer.word("send_pay_date"))
+        amount = alipay_results.positive(answer.word("total_amount"), answer.word("trans_currency") or "CNY")
         if amount is None and outcome is Outcome.SUCCEEDED:
             raise ProviderUnreachable("alipay named no readable amount for a paid trade")
         return PaymentResult(
@@ -160,7 +152,7 @@ class Alipay:
             outcome=outcome,
             amount=amount,
             provider_ref=answer.word("trade_no") or None,
-            paid_at=_moment(answer.word("send_pay_date")),
+            paid_at=alipay_results.moment(answer.word("send_pay_date")),
             provider_status=answer.word("trade_status"),
         )
 
@@ -200,7 +192,9 @@ class Alipay:
         if answer.word("fund_change") != "Y":
             return self._accepted_refund(order)
         # The answer's refund_fee is the sum of all refunds of this trade, so it is not this amount.
-        return _refund_result(order, Outcome.SUCCEEDED, "fund_change=Y", answer.word("gmt_refund_pay"))
+        return alipay_results.refund_result(
+            order, Outcome.SUCCEEDED, "fund_change=Y", answer.word("gmt_refund_pay")
+        )
 
     def query_refund(self, order: RefundOrder) -> RefundResult:
         """Ask what became of a refund.  Only REFUND_SUCCESS is one; its absence means "not yet".
@@ -218,18 +212,20 @@ class Alipay:
             },
         )
         if reply.verdict is Verdict.ABSENT:
-            return _refund_result(order, Outcome.PENDING, reply.code)
+            return alipay_results.refund_result(order, Outcome.PENDING, reply.code)
         answer = _done(reply, method)
         status = answer.word("refund_status")
         if status != "REFUND_SUCCESS":
             if status:
                 log.warning("alipay: unknown refund_status", extra={"refund_status": status[:64]})
-            return _refund_result(order, Outcome.PENDING, status)
+            return alipay_results.refund_result(order, Outcome.PENDING, status)
         asked = (order.payment.out_trade_no, order.out_refund_no)
         if (answer.word("out_trade_no"), answer.word("out_request_no")) != asked:
             raise ProviderUnreachable("alipay answered about another refund")
-        amount = _amount(answer.word("refund_amount"), "CNY")
-        return _refund_result(order, Outcome.SUCCEEDED, status, answer.word("gmt_refund_pay"), amount)
+        amount = alipay_results.positive(answer.word("refund_amount"), "CNY")
+        return alipay_results.refund_result(
+            order, Outcome.SUCCEEDED, status, answer.word("gmt_refund_pay"), amount
+        )
 
     def read_callback(self, inbound: Inbound) -> PaymentResult | RefundResult:
         """Read an asynchronous notification.  Pure.
@@ -248,7 +244,7 @@ class Alipay:
         number, status = fields.get("out_trade_no", ""), fields.get("trade_status", "")
         if not number or not status or fields.get("notify_type", "trade_status_sync") != "trade_status_sync":
             raise SignatureMismatch("the message is not a trade notification")
-        return _refund_news(fields) if _tells_of_refund(fields) else _payment_news(fields)
+        return alipay_results.news(fields)
 
     def reply(self, accepted: bool) -> Reply:
         """Seven bytes mean "heard"; anything else makes Alipay send again, 8 times within 25 hours."""
@@ -300,7 +296,7 @@ class Alipay:
         try:
             return self.query_refund(order)
         except ProviderError:
-            return _refund_result(order, Outcome.PENDING, "fund_change=N")
+            return alipay_results.refund_result(order, Outcome.PENDING, "fund_change=N")
 
 
 def _done(reply: Verified, method: str) -> alipay_wire.Answer:
@@ -309,85 +305,10 @@ def _done(reply: Verified, method: str) -> alipay_wire.Answer:
     return reply.answer
 
 
-def _outcome(status: str, paid_at: str) -> Outcome:
-    """TRADE_CLOSED with a time of payment was paid and is refunded in full: the payment succeeded."""
-    if status not in OUTCOMES:
-        log.warning("alipay: unknown trade_status", extra={"trade_status": status[:64]})
-        return Outcome.PENDING
-    if status == "TRADE_CLOSED" and paid_at:
-        return Outcome.SUCCEEDED
-    return OUTCOMES[status]
-
-
-def _tells_of_refund(fields: Mapping[str, str]) -> bool:
-    """A refund arrives as TRADE_SUCCESS (in part) or TRADE_CLOSED (in full), with these beside it."""
-    if fields["trade_status"] not in REFUND_STATUSES:
-        return False
-    return "gmt_refund" in fields or _amount(fields.get("refund_fee", ""), "CNY") is not None
-
-
-def _refund_news(fields: Mapping[str, str]) -> RefundResult:
-    return RefundResult(
-        out_trade_no=fields["out_trade_no"],
-        # Without a number of its own a refund goes by the order's (and is then a refund in full).
-        out_refund_no=fields.get("out_biz_no") or fields["out_trade_no"],
-        outcome=Outcome.SUCCEEDED,
-        amount=None,  # refund_fee is the sum of all refunds of this trade, so it is not this one's
-        refunded_at=_moment(fields.get("gmt_refund", "")),
-        provider_status=fields["trade_status"],
-    )
-
-
-def _payment_news(fields: Mapping[str, str]) -> PaymentResult:
-    paid_at = fields.get("gmt_payment", "")
-    outcome = _outcome(fields["trade_status"], paid_at)
-    amount = _amount(fields.get("total_amount", ""), "CNY")
-    if amount is None and outcome is Outcome.SUCCEEDED:
-        raise SignatureMismatch("the notification names no readable amount")
-    return PaymentResult(
-        out_trade_no=fields["out_trade_no"],
-        outcome=outcome,
-        amount=amount,
-        provider_ref=fields.get("trade_no") or None,
-        paid_at=_moment(paid_at),
-        provider_status=fields["trade_status"],
-    )
-
-
-def _refund_result(
-    order: RefundOrder, outcome: Outcome, status: str, at: str = "", amount: Money | None = None
-) -> RefundResult:
-    return RefundResult(
-        out_trade_no=order.payment.out_trade_no,
-        out_refund_no=order.out_refund_no,
-        outcome=outcome,
-        amount=amount or (order.amount if outcome is Outcome.SUCCEEDED else None),
-        refunded_at=_moment(at),
-        provider_status=status,
-    )
-
-
-def _amount(text: str, currency: str) -> Money | None:
-    """A positive amount, or None for anything else."""
-    try:
-        money = Money.from_major(text, currency)
-    except ValueError:
-        return None
-    return money if money.minor > 0 else None
-
-
 def _yuan(money: Money) -> str:
     if money.currency != "CNY":
         raise ProviderRejected(f"alipay settles CNY here, not {money.currency}")
     return money.major()
-
-
-def _moment(text: str) -> datetime | None:
-    """Beijing time to UTC, milliseconds dropped.  An unreadable time is no reason to refuse money."""
-    try:
-        return clock.from_beijing(text[:19])
-    except (ValueError, OverflowError):
-        return None
 
 
 def _text_field(text: str) -> str:
