@@ -49,10 +49,6 @@ def named(vector: Mapping[str, Any]) -> str:
     return str(vector["id"])
 
 
-def test_there_is_no_vector_that_no_test_reads() -> None:
-    assert len(REQUESTS) + len(ANSWERS) + len(NOTICES) + 1 == len(ALL) == 12
-
-
 @pytest.mark.parametrize("vector", REQUESTS, ids=named)
 def test_a_request_is_signed_as_the_official_sdk_signs_it(vector: Mapping[str, Any]) -> None:
     fields = {**vector["input"], "certId": far.CERT_ID}
