@@ -62,6 +62,8 @@ log = logging.getLogger(__name__)
 # A precreated code that nobody scanned; what was opened lasts as long as the order.
 # Source: alipay.trade.precreate, qr_code.
 CODE_LIFE = timedelta(hours=2)
+# A signed address carries its time.  How old it may get no manual says; a fresh one costs no call.
+ADDRESS_LIFE_S = 3600
 SUBJECT_CHARS_MAX = 256
 
 # The manual asks for no "/", "=" or "&" in a subject; control characters break the cashier.
@@ -119,17 +121,17 @@ class Alipay:
                 return ShowQR(self._precreate(biz, order.notify_url), good_for_s)
             case Scene.DESKTOP:
                 biz["product_code"] = "FAST_INSTANT_TRADE_PAY"
-                return Redirect(self._gateway.page("alipay.trade.page.pay", biz, order))
+                return Redirect(self._gateway.page("alipay.trade.page.pay", biz, order), ADDRESS_LIFE_S)
             case Scene.ALIPAY if self._account.in_app_product == "jsapi":
                 biz |= alipay_payer.buyer(order.payer_id or "")
                 return CallBridge("AlipayJSBridge", {"tradeNO": self._create(biz, order.notify_url)})
             case Scene.MOBILE | Scene.ALIPAY:
                 biz |= {"product_code": "QUICK_WAP_WAY", "quit_url": order.return_url}
-                return Redirect(self._gateway.page("alipay.trade.wap.pay", biz, order))
+                return Redirect(self._gateway.page("alipay.trade.wap.pay", biz, order), ADDRESS_LIFE_S)
             case Scene.APP:
                 biz["product_code"] = "QUICK_MSECURITY_PAY"
                 params = self._gateway.params("alipay.trade.app.pay", biz, notify_url=order.notify_url)
-                return AppParams({"order_string": alipay_wire.query_text(params)})
+                return AppParams({"order_string": alipay_wire.query_text(params)}, ADDRESS_LIFE_S)
             case _:
                 raise ProviderRejected(f"alipay cannot be paid in the scene {order.scene.value}")
 

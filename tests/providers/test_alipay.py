@@ -178,7 +178,28 @@ def test_an_amount_in_another_currency_keeps_its_currency(alipay: Alipay, wire: 
     assert alipay.query(REF).amount == Money(1999, "USD")
 
 
+def test_a_finished_trade_was_paid_when_asked_about(alipay: Alipay, wire: Wire) -> None:
+    wire.gives(*AlipayForge().queried(REF, Outcome.SUCCEEDED, PRICE, status="TRADE_FINISHED"))
+    result = alipay.query(REF)
+    assert (result.outcome, result.amount, result.provider_status) == (
+        Outcome.SUCCEEDED,
+        PRICE,
+        "TRADE_FINISHED",
+    )
+
+
 # Refunds
+
+
+def test_the_sum_of_all_refunds_is_not_taken_for_this_one(alipay: Alipay, wire: Wire) -> None:
+    """An answer's refund_fee counts every refund of the trade; only the query names this one's."""
+    fields = {"out_trade_no": REF.out_trade_no, "fund_change": "Y", "refund_fee": "15.00"}
+    wire.gives(far.accepted("alipay.trade.refund", **fields))
+    assert alipay.refund(REFUND).amount == REFUND.amount
+    notice = far.notice_fields(
+        REF.out_trade_no, "TRADE_SUCCESS", PRICE, refund_fee="15.00", out_biz_no=REFUND.out_refund_no
+    )
+    assert alipay.read_callback(far.notice(notice)).amount is None
 
 
 def test_a_refund_that_moved_nothing_is_decided_by_its_query(alipay: Alipay, wire: Wire) -> None:
