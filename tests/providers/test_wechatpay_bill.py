@@ -318,8 +318,9 @@ def test_lines_are_read_one_by_one() -> None:
 # Funds
 
 
-def test_the_flow_of_funds_tells_what_came_and_went(wechatpay: WechatPay, wire: Wire) -> None:
-    wire.gives(*bill_answers(far.table(FLOW_COLUMNS, FLOW, far.FLOW_SUMMARY)))
+@pytest.mark.parametrize("packed", [True, False])
+def test_the_flow_of_funds_tells_what_came_and_went(packed: bool, wechatpay: WechatPay, wire: Wire) -> None:
+    wire.gives(*bill_answers(far.table(FLOW_COLUMNS, FLOW, far.FLOW_SUMMARY), packed=packed))
     read = [replace(line, raw={}) for line in wechatpay.fund_flow(DAY)]
     assert read == [
         FundLine(
