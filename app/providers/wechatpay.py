@@ -26,7 +26,7 @@ from typing import Any, ClassVar
 from urllib.parse import quote
 
 from app import clock
-from app.errors import NumberTaken, ProviderError, ProviderRejected, ProviderUnreachable, SignatureMismatch
+from app.errors import NumberTaken, ProviderRejected, ProviderUnreachable, SignatureMismatch
 from app.money import Money
 from app.providers import (
     handles,
@@ -134,7 +134,8 @@ class WechatPay:
             if not heard.is_signed:
                 raise Doubtful(heard)
         except Doubtful as doubt:
-            raise self._decided(order.ref, product, doubt) from doubt
+            self._decide(order.ref, product, doubt)
+            raise
         if heard.verdict in TAKEN:
             raise NumberTaken(f"wechatpay: {heard.meaning}", provider_code=heard.code)
         return replace(self._step(order, _done(heard, product)), good_for_s=good_for_s)
@@ -254,22 +255,21 @@ class WechatPay:
             "amount": {"total": _fen(order.amount), "currency": "CNY"},
         }
 
-    def _decided(self, ref: PaymentRef, product: str, doubt: Doubtful) -> ProviderError:
-        """What a refusal of an order comes to that proves nothing, as WeChat Pay signs few of them; to raise.
+    def _decide(self, ref: PaymentRef, product: str, doubt: Doubtful) -> None:
+        """Look into a refusal of an order that proves nothing, as WeChat Pay signs few of them.
 
-        A query's answer is signed.  No such order: then the refusal was one.  An order, where the refusal
-        speaks of one: the number is taken.  Everything else stays in doubt.
+        A query's answer is signed.  No such order: then the refusal was one, ProviderRejected.  An order,
+        where the refusal speaks of one: NumberTaken.  Returns where it stays in doubt.
         """
         code, meaning = doubt.provider_code, doubt.heard.meaning
         try:
             known = self._ask(f"out-trade-no/{_number(ref.out_trade_no)}")
         except ProviderUnreachable:
-            return doubt
+            return
         if known.is_signed and known.code == "ORDER_NOT_EXIST":
-            return ProviderRejected(f"wechatpay refused {product}: {meaning}", provider_code=code)
+            raise ProviderRejected(f"wechatpay refused {product}: {meaning}", provider_code=code) from doubt
         if known.node.word("out_trade_no") == ref.out_trade_no and doubt.heard.verdict in TAKEN:
-            return NumberTaken(f"wechatpay: {meaning}", provider_code=code)
-        return doubt
+            raise NumberTaken(f"wechatpay: {meaning}", provider_code=code) from doubt
 
     def _step(self, order: PaymentOrder, node: Node) -> NextStep:
         """What the payer does with the handle.  Raises ProviderUnreachable if there is none."""

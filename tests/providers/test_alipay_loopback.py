@@ -1,4 +1,4 @@
-"""The adapter and the sandbox, which share no code, meet inside Alipay's app over a real wire."""
+"""The adapter and the sandbox, which share no code, understand one another over a real wire."""
 
 from __future__ import annotations
 
@@ -10,13 +10,24 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from app import clock
-from app.errors import NumberTaken, ProviderRejected
+from app.errors import NumberTaken, ProviderRejected, SignatureMismatch
 from app.http import Client
 from app.money import Money
 from app.providers.alipay import Alipay
-from app.providers.base import CallBridge, Outcome, PaymentOrder, PaymentRef, Scene, ShowQR
+from app.providers.base import (
+    CallBridge,
+    Inbound,
+    Outcome,
+    PaymentOrder,
+    PaymentRef,
+    RefundOrder,
+    RefundResult,
+    Scene,
+    ShowQR,
+)
 from tests.providers.alipay_forge import KEYS
-from tests.sandbox.conftest import Far
+from tests.sandbox.conftest import Far, wait_until
+from tests.sandbox.wechat import Mail, Postbox, postbox
 
 PRICE = Money(1999, "CNY")
 WALLET = "Mozilla/5.0 (Linux; Android 14) Mobile Safari/537.36 AlipayClient/10.6.20"
@@ -40,24 +51,49 @@ def joined(far: Far, **more: str) -> tuple[dict[str, Any], Alipay]:
     made = far.post("/control/alipay/apps", wish)
     assert made.status in (200, 201), made.text
     facts: dict[str, Any] = made.json
-    names = ("app_id", "seller_id", "gateway_url", "auth_url", "alipay_public_key")
+    names = ["app_id", "seller_id", "gateway_url", "auth_url"]
+    cert_mode = ["app_cert", "alipay_cert", "alipay_root_cert"]
+    names += cert_mode if facts["mode"] == "cert" else ["alipay_public_key"]
     settings = {name: facts[name] for name in names}
     settings |= {"private_key": KEYS["app.pkcs8.pem"], "in_app_product": "jsapi"}
     return facts, Alipay(settings, Client())
 
 
-def order(number: str, scene: Scene, payer_id: str | None = None, price: Money = PRICE) -> PaymentOrder:
+def order(
+    number: str,
+    scene: Scene,
+    payer_id: str | None = None,
+    price: Money = PRICE,
+    notify_url: str = "http://127.0.0.1:9/nobody",
+) -> PaymentOrder:
     now = clock.now().replace(microsecond=0)
     return PaymentOrder(
         ref=PaymentRef(number, now),
         amount=price,
         description="测试商品 A+B 100%",
         scene=scene,
-        notify_url="http://127.0.0.1:9/nobody",
+        notify_url=notify_url,
         return_url="http://shop.test/C/TOKEN?back=1",
         expires_at=now + timedelta(minutes=15),
         payer_id=payer_id,
     )
+
+
+def inbound(mail: Mail) -> Inbound:
+    return Inbound({name.lower(): value for name, value in mail.headers.items()}, mail.body, clock.now())
+
+
+def news_of(out_refund_no: str, mail: Postbox, alipay: Alipay) -> RefundResult:
+    """The refund's notification, among the payment's, which come again unless they are heard in words."""
+    found: list[RefundResult] = []
+
+    def came() -> bool:
+        told = [alipay.read_callback(inbound(each)) for each in list(mail.heard)]
+        found[:] = [n for n in told if isinstance(n, RefundResult) and n.out_refund_no == out_refund_no]
+        return bool(found)
+
+    wait_until(came)
+    return found[0]
 
 
 @pytest.mark.parametrize("payer", ["user_id", "open_id"])
@@ -100,3 +136,38 @@ def test_a_number_with_other_parameters_or_after_its_close_is_taken(far: Far) ->
     with pytest.raises(NumberTaken) as closed:
         alipay.start(first)
     assert closed.value.provider_code == "ACQ.TRADE_HAS_CLOSE"
+
+
+@pytest.mark.parametrize("mode", ["key", "cert"])
+def test_refunds_in_part_and_in_full_are_told_from_the_payment(mode: str, far: Far) -> None:
+    _, alipay = joined(far, mode=mode)
+    with postbox() as mail:
+        asked = order(f"ALOOPBACK{mode}1", Scene.DESKTOP, notify_url=mail.url)
+        alipay.start(asked)
+        far.act(asked.ref.out_trade_no, "pay")
+        paid = alipay.query(asked.ref)
+        assert (paid.outcome, paid.amount) == (Outcome.SUCCEEDED, PRICE)
+        assert alipay.read_callback(inbound(mail.wait(1)[0])) == paid
+        for minor, status in ((500, "TRADE_SUCCESS"), (1499, "TRADE_CLOSED")):
+            back = RefundOrder(
+                asked.ref, f"RALOOP{mode}{minor}", Money(minor, "CNY"), PRICE, "退款", clock.now(), mail.url
+            )
+            assert alipay.refund(back).outcome is Outcome.SUCCEEDED
+            assert alipay.query_refund(back).amount == back.amount
+            news = news_of(back.out_refund_no, mail, alipay)
+            assert (news.outcome, news.provider_status) == (Outcome.SUCCEEDED, status)
+        assert alipay.query(asked.ref).outcome is Outcome.SUCCEEDED
+
+
+def test_a_new_certificate_is_fetched_on_our_next_call(far: Far) -> None:
+    _, alipay = joined(far, mode="cert")
+    with postbox() as mail:
+        asked = order("ALOOPCERT1", Scene.DESKTOP, notify_url=mail.url)
+        alipay.start(asked)
+        assert far.post("/control/alipay/rotate_cert").status == 200
+        far.act(asked.ref.out_trade_no, "pay")
+        heard = inbound(mail.wait(1)[0])
+        with pytest.raises(SignatureMismatch):
+            alipay.read_callback(heard)
+        assert alipay.query(asked.ref).outcome is Outcome.SUCCEEDED
+        assert alipay.read_callback(heard).outcome is Outcome.SUCCEEDED

@@ -11,7 +11,7 @@ from urllib.parse import parse_qs, quote, urlsplit
 import pytest
 
 from app import clock
-from app.errors import ProviderRejected, ProviderUnreachable, SignatureMismatch
+from app.errors import NumberTaken, ProviderRejected, ProviderUnreachable, SignatureMismatch
 from app.http import Client
 from app.money import Money
 from app.providers.base import (
@@ -150,8 +150,31 @@ def test_an_order_closes_twice_and_one_that_never_was_is_not_there(fresh: Far, m
     wechatpay.close(asked.ref)
     wechatpay.close(asked.ref)
     assert wechatpay.query(asked.ref).outcome is Outcome.CLOSED
-    with pytest.raises((ProviderRejected, ProviderUnreachable)):
+    with pytest.raises(NumberTaken):
         wechatpay.start(asked)
+
+
+def test_a_wrong_parameter_is_a_definite_no_though_nobody_signs_the_refusal(
+    fresh: Far, mail: Postbox
+) -> None:
+    _, wechatpay = joined(fresh, "public_key")
+    asked = order("LOOP000000000010", Scene.DESKTOP, f"{mail.url}?a=b")  # an address with a query
+    with pytest.raises(ProviderRejected) as refused:
+        wechatpay.start(asked)
+    assert refused.value.provider_code == "PARAM_ERROR"
+
+
+def test_a_number_with_other_parameters_or_after_its_payment_is_taken(fresh: Far, mail: Postbox) -> None:
+    _, wechatpay = joined(fresh, "public_key")
+    asked = order("LOOP000000000011", Scene.DESKTOP, mail.url)
+    wechatpay.start(asked)
+    with pytest.raises(NumberTaken) as taken:
+        wechatpay.start(replace(asked, amount=Money(2000, "CNY")))
+    assert taken.value.provider_code == "OUT_TRADE_NO_USED"
+    fresh.act(asked.ref.out_trade_no, "pay")
+    with pytest.raises(NumberTaken) as paid:
+        wechatpay.start(asked)
+    assert paid.value.provider_code == "ORDERPAID"
 
 
 def test_inside_wechat_the_payer_is_identified_and_the_bridge_pays(fresh: Far, mail: Postbox) -> None:
