@@ -109,7 +109,9 @@ def test_a_code_is_paid_heard_of_refunded_and_heard_of_again(mode: str, fresh: F
     asked = order("LOOP000000000001", Scene.DESKTOP, mail.url)
     step = wechatpay.start(asked)
     assert isinstance(step, ShowQR)
-    assert wechatpay.start(asked) == step
+    again = wechatpay.start(asked)
+    assert isinstance(again, ShowQR)
+    assert again.content == step.content
     assert wechatpay.query(asked.ref).outcome is Outcome.PENDING
     assert fresh.act(asked.ref.out_trade_no, "pay").status == 200
 
