@@ -32,7 +32,7 @@ def make_charge(
 def start(shop: Shop, charge_id: str, scene: str = "desktop") -> NextStep:
     """What the checkout does when the shopper presses Pay."""
     payer = Payer(Scene(scene), "https://pay.example.com/C/x?back=1")
-    return attempts.start_attempt(charge_id, accounts.open_account(shop.account_id), payer)
+    return attempts.start_attempt(charge_id, accounts.open_account(shop.account_id), payer).step
 
 
 def make_attempt(shop: Shop, charge_id: str, scene: str = "desktop") -> str:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import threading
 from contextlib import suppress
 from dataclasses import asdict, dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import sqlalchemy as sa
@@ -16,7 +17,7 @@ from app.charges.models import Attempt, Charge
 from app.charges.settle import settle
 from app.charges.states import AttemptState, ChargeState, move
 from app.db import moment, reading, table_of, transaction
-from app.errors import Conflict, NotFound, ProviderRejected, ProviderUnreachable
+from app.errors import Conflict, NotFound, NumberTaken, ProviderRejected, ProviderUnreachable
 from app.ids import new_id
 from app.merchants import accounts
 from app.merchants.accounts import OpenAccount
@@ -25,6 +26,7 @@ from app.providers.base import (
     AppParams,
     CallBridge,
     NextStep,
+    Outcome,
     PaymentOrder,
     PaymentRef,
     PaymentResult,
@@ -53,43 +55,63 @@ _asking = threading.BoundedSemaphore(ASKING_MAX)
 
 @dataclass(frozen=True, slots=True)
 class Payer:
-    """Where the shopper is and how to get back to them."""
+    """Where the shopper is, who they are, and how to get back to them.
+
+    ``payer_id`` is the network's name for them, where a scene needs one; ``holds`` are the attempts that
+    this very browser began, which it may take up again without being identified once more.
+    """
 
     scene: Scene
     return_url: str
     ip: str | None = None
     payer_id: str | None = None
+    holds: frozenset[str] = frozenset()
 
 
-def start_attempt(charge_id: str, account: OpenAccount, payer: Payer) -> NextStep:
+@dataclass(frozen=True, slots=True)
+class Started:
+    """What the payer must do next, and until when it works.
+
+    ``is_personal``: only the payer it was made for can do it, so nobody else may be shown it.
+    """
+
+    attempt_id: str
+    step: NextStep
+    good_until: datetime
+    is_personal: bool
+
+
+def start_attempt(charge_id: str, account: OpenAccount, payer: Payer) -> Started:
     """Try a charge at one provider; say what the payer must do next.
 
     Three phases, because the call in the middle cannot be rolled back.  The attempt is stored
     before the provider hears of it: a crash leaves a row the worker can query, never a payment
-    nobody knows of.  An open attempt of the same kind is taken up again with its number, which the
-    networks answer alike; those of another kind are closed at their providers first.
+    nobody knows of.  An open attempt of the same account, scene and payer is taken up again with its
+    number, which the networks answer alike; all others are closed at their providers first.  A number
+    that its provider will not open again is retired, and another taken: once, the shopper presses again.
 
     Raises NotFound, Conflict (not payable any more), ProviderRejected (a definite no; the attempt
     is FAILED) or ProviderUnreachable (the attempt stays STARTED, and the worker asks about it).
     """
-    for other in open_attempts(account.merchant_id, charge_id):
-        if (other.account_id, other.scene) != (account.id, payer.scene):
-            # What cannot be closed now is left to the rule for double payments in settle.py.
-            with suppress(ProviderUnreachable):
-                retire(other)
+    _retire_others(charge_id, account, payer)
     with transaction() as tx:
         charge, attempt = _store(tx, charge_id, account, payer)
-    if attempt.next_step is not None:
-        return read_step(attempt.next_step)
+        now = moment(tx)
     try:
-        step = account.provider.start(_order(charge, attempt, account, payer))
-    except ProviderRejected as refusal:
-        with transaction() as tx:
-            _fail(tx, attempt, refusal)
-        raise
+        return _begin(charge, attempt, account, payer, now)
+    except NumberTaken:
+        _make_way(attempt)
     with transaction() as tx:
-        _keep_step(tx, attempt, step)
-    return step
+        charge, other = _store(tx, charge_id, account, payer, instead_of=attempt.id)
+        now = moment(tx)
+    return _begin(charge, other, account, payer, now)
+
+
+def payer_key(account_id: str, payer_id: str | None) -> str | None:
+    """Who may pay an attempt, as a digest to compare: an openid itself is kept nowhere.  Pure."""
+    if payer_id is None:
+        return None
+    return hashlib.sha256(f"{account_id}\n{payer_id}".encode()).hexdigest()
 
 
 def ask(attempt: sa.Row[Any]) -> PaymentResult:
@@ -177,6 +199,11 @@ def list_attempts(merchant_id: str, charge_id: str) -> list[sa.Row[Any]]:
         )
 
 
+def is_fresh(step_expires_at: datetime | None, expires_at: datetime, now: datetime) -> bool:
+    """Whether what the payer was told to do still works: not past its own end, nor the order's.  Pure."""
+    return now < expires_at and (step_expires_at is None or now < step_expires_at)
+
+
 def read_step(stored: dict[str, Any]) -> NextStep:
     """What the payer must do, as it was stored with the attempt."""
     fields = dict(stored)
@@ -188,14 +215,17 @@ def ref_of(attempt: sa.Row[Any]) -> PaymentRef:
     return PaymentRef(attempt.out_trade_no, attempt.started_at, attempt.provider_ref, attempt.expires_at)
 
 
-_OPEN = (
+_TRIES = (
     sa.select(*_attempts.c)
     .where(
         _attempts.c.merchant_id == sa.bindparam("merchant_id"),
         _attempts.c.charge_id == sa.bindparam("charge_id"),
-        _attempts.c.state == AttemptState.STARTED,
     )
     .order_by(_attempts.c.id)
+)
+_OPEN = _TRIES.where(_attempts.c.state == AttemptState.STARTED)
+_LIVE = _TRIES.where(
+    sa.or_(_attempts.c.state == AttemptState.STARTED, _attempts.c.state == AttemptState.MISMATCHED)
 )
 
 
@@ -204,10 +234,60 @@ _COUNT = sa.select(sa.func.count()).where(
 )
 
 
+def _retire_others(charge_id: str, account: OpenAccount, payer: Payer) -> None:
+    """Close what is open elsewhere, or of somebody else, before there is more of it.
+
+    Raises Conflict for money that one of them has taken.
+    """
+    tries = open_attempts(account.merchant_id, charge_id)
+    mine = _taken_up(tries, account, payer)
+    for other in tries:
+        if other is not mine:
+            # What cannot be closed now is left to the rule for double payments in settle.py.
+            with suppress(ProviderUnreachable):
+                _stop(other)
+
+
+def _make_way(attempt: sa.Row[Any]) -> None:
+    """Retire an attempt whose number is spent, unless another press got its answer meanwhile.
+
+    Raises Conflict for money that it has taken, and ProviderUnreachable while nothing is known of it.
+    """
+    with reading() as connection:
+        now = moment(connection)
+    if not _has_step(find_attempt(attempt.merchant_id, attempt.id), now):
+        _stop(attempt)
+
+
+def _stop(attempt: sa.Row[Any]) -> None:
+    """Retire an attempt.  Raises Conflict if it turns out to be paid, and ProviderUnreachable."""
+    if retire(attempt).outcome is Outcome.SUCCEEDED:
+        raise Conflict("this charge can no longer be paid", code="charge_not_payable")
+
+
+def _taken_up(tries: list[sa.Row[Any]], account: OpenAccount, payer: Payer) -> sa.Row[Any] | None:
+    """The newest open attempt that this payer can go on with.  Pure."""
+    key = payer_key(account.id, payer.payer_id)
+    for attempt in reversed(tries):
+        is_same = attempt.payer_key == key or (key is None and attempt.id in payer.holds)
+        if is_same and (attempt.account_id, attempt.scene) == (account.id, payer.scene):
+            return attempt
+    return None
+
+
+def _has_step(attempt: sa.Row[Any], now: datetime) -> bool:
+    """Whether the payer may be shown what to do, as it is stored.  Pure."""
+    return attempt.next_step is not None and is_fresh(attempt.step_expires_at, attempt.expires_at, now)
+
+
 def _store(
-    tx: Connection, charge_id: str, account: OpenAccount, payer: Payer
+    tx: Connection, charge_id: str, account: OpenAccount, payer: Payer, *, instead_of: str | None = None
 ) -> tuple[sa.Row[Any], sa.Row[Any]]:
-    """The locked charge, and its open attempt of this kind: found, or made now."""
+    """The locked charge, and this payer's open attempt: found, or made now.
+
+    ``instead_of`` is one whose number is spent: it is found only if it has something to show all the same,
+    and those before it, which were retired, not at all.
+    """
     now = moment(tx)
     charge = tx.execute(
         sa.select(*_charges.c)
@@ -218,11 +298,18 @@ def _store(
         raise NotFound("this merchant has no such charge or account")
     if charge.state != ChargeState.PENDING or charge.expires_at <= now:
         raise Conflict("this charge can no longer be paid", code="charge_not_payable")
-    for attempt in tx.execute(_OPEN, {"merchant_id": charge.merchant_id, "charge_id": charge_id}):
-        if (attempt.account_id, attempt.scene) == (account.id, payer.scene):
-            return charge, attempt
-    tried = tx.execute(_COUNT, {"merchant_id": charge.merchant_id, "charge_id": charge_id}).scalar_one()
-    if tried >= ATTEMPTS_MAX:
+    key = {"merchant_id": charge.merchant_id, "charge_id": charge_id}
+    tries = list(tx.execute(_LIVE, key))
+    if any(each.state == AttemptState.MISMATCHED for each in tries):
+        raise Conflict("this charge has received money of another amount", code="charge_in_review")
+    if instead_of is not None:
+        tries = [
+            each for each in tries if each.id > instead_of or (each.id == instead_of and _has_step(each, now))
+        ]
+    attempt = _taken_up(tries, account, payer)
+    if attempt is not None:
+        return charge, attempt
+    if tx.execute(_COUNT, key).scalar_one() >= ATTEMPTS_MAX:
         raise Conflict("this charge was tried too often", code="too_many_attempts")
     attempt_id = new_id("at")
     attempt = tx.execute(
@@ -234,6 +321,7 @@ def _store(
             "account_id": account.id,
             "provider": account.provider.info.code,
             "scene": payer.scene,
+            "payer_key": payer_key(account.id, payer.payer_id),
             "out_trade_no": attempt_id.partition("_")[2].upper(),
             "state": AttemptState.STARTED,
             "settles": False,
@@ -246,6 +334,31 @@ def _store(
     ).one()
     queue.put(tx, Kind.QUERY, charge.merchant_id, attempt_id, now + FIRST_QUERY_AFTER)
     return charge, attempt
+
+
+def _begin(
+    charge: sa.Row[Any], attempt: sa.Row[Any], account: OpenAccount, payer: Payer, now: datetime
+) -> Started:
+    """What the payer must do, as it is stored, or as the provider says now."""
+    if _has_step(attempt, now):
+        return _started(attempt)
+    try:
+        step = account.provider.start(_order(charge, attempt, account, payer))
+    except ProviderRejected as refusal:
+        if attempt.next_step is not None:  # an order once opened, and not to be had again: is it over?
+            with suppress(ProviderUnreachable):
+                retire(attempt)
+            raise
+        with transaction() as tx:
+            _fail(tx, attempt, refusal)
+        raise
+    with transaction() as tx:
+        return _started(_keep_step(tx, attempt, step))
+
+
+def _started(attempt: sa.Row[Any]) -> Started:
+    until = min(attempt.step_expires_at or attempt.expires_at, attempt.expires_at)
+    return Started(attempt.id, read_step(attempt.next_step), until, attempt.payer_key is not None)
 
 
 def _fail(tx: Connection, attempt: sa.Row[Any], refusal: ProviderRejected) -> None:
@@ -273,22 +386,27 @@ def _fail(tx: Connection, attempt: sa.Row[Any], refusal: ProviderRejected) -> No
     queue.drop(tx, attempt.merchant_id, (Kind.QUERY, attempt.id))
 
 
-def _keep_step(tx: Connection, attempt: sa.Row[Any], step: NextStep) -> None:
+def _keep_step(tx: Connection, attempt: sa.Row[Any], step: NextStep) -> sa.Row[Any]:
     """Store what the payer must do.  Raises Conflict for an attempt that has ended meanwhile.
 
-    Nobody asks about that one any more, so nobody may be shown how to pay it.
+    Nobody asks about that one any more, so nobody may be shown how to pay it; nor after the deadline.
     """
+    now = moment(tx)
+    ends = None if step.good_for_s is None else now + timedelta(seconds=step.good_for_s)
     kept = tx.execute(
         sa.update(_attempts)
         .where(
             _attempts.c.merchant_id == attempt.merchant_id,
             _attempts.c.id == attempt.id,
             _attempts.c.state == AttemptState.STARTED,
+            _attempts.c.expires_at > now,
         )
-        .values(next_step={"kind": type(step).__name__, **asdict(step)})
-    )
-    if kept.rowcount != 1:
+        .values(next_step={"kind": type(step).__name__, **asdict(step)}, step_expires_at=ends)
+        .returning(*_attempts.c)
+    ).first()
+    if kept is None:
         raise Conflict("this attempt has ended meanwhile: try again", code="attempt_ended")
+    return kept
 
 
 def _order(charge: sa.Row[Any], attempt: sa.Row[Any], account: OpenAccount, payer: Payer) -> PaymentOrder:

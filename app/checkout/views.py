@@ -105,7 +105,7 @@ def pay(token: str) -> Response:
         if away is not None:
             return away
         payer = Payer(visit.scene, _return_url(token, visit), request.remote_addr, _payer_id(account))
-        step = attempts.start_attempt(opened.charge_id, account, payer)
+        step = attempts.start_attempt(opened.charge_id, account, payer).step
     except (Conflict, NotFound):
         return _see_other(_here(token, visit.said_scene))
     except ProviderRejected as refusal:

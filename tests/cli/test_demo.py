@@ -71,7 +71,7 @@ def test_the_receiver_knows_the_secret(shop, far):
 def test_the_account_can_speak_to_the_sandbox(shop):
     [row] = accounts.list_accounts(owner().merchant_id, livemode=False)
     payer = Payer(Scene.DESKTOP, "http://127.0.0.1/C/x")
-    step = attempts.start_attempt(shop.charge_id, accounts.open_account(row.id), payer)
+    step = attempts.start_attempt(shop.charge_id, accounts.open_account(row.id), payer).step
     assert step.content.startswith(shop.sandbox_url)
 
 
