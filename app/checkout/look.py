@@ -20,7 +20,7 @@ from app.merchants.models import Merchant, ProviderAccount
 from app.qr.links import LinkFacts, parse_token
 from app.runtime import runtime
 
-# At most one try per account and scene is open, and open ones come first, so none is cut off.
+# No charge takes more (attempts.ATTEMPTS_MAX); open ones come first all the same.
 TRIES_MAX = 50
 
 _charges, _merchants = table_of(Charge), table_of(Merchant)
@@ -61,6 +61,8 @@ _LOOK = (
         _attempts.c.scene,
         _attempts.c.state,
         _attempts.c.asked_at,
+        _attempts.c.step_expires_at,
+        _attempts.c.payer_key,
         _attempts.c.next_step,
     )
     .join(_merchants, _merchants.c.id == _charges.c.merchant_id)

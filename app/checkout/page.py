@@ -21,7 +21,9 @@ _DAY = timedelta(days=1)
 class Visit:
     """What a request says of the shopper.  Nothing of it is trusted with money.
 
-    ``chosen`` is the wallet this browser picked last; ``said_scene`` is a scene the shopper insists on.
+    ``chosen`` is the wallet this browser picked last; ``said_scene`` is a scene the shopper insists on;
+    ``held`` are attempts that this browser began; ``how`` is a wallet they ask about, and ``refused`` one
+    that could not be opened just now.
     """
 
     language: str
@@ -31,6 +33,9 @@ class Visit:
     came_back: bool
     go: bool  # arrived from a form of ours, on the way to a wallet
     identified: bool = False  # comes from where a network learned who pays
+    held: frozenset[str] = frozenset()
+    how: str = ""
+    refused: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,13 +59,15 @@ class Shape:
     livemode: bool
     choices: tuple[Offer, ...]
     is_long: bool
-    draws: bool  # the payment link as a code, beside the rest
+    draws: bool  # the payment link as a code
     elsewhere: bool
     polls: bool
     waits: bool  # an attempt is open, so a page without a script must load itself again
     came_back: bool
     go: bool  # the page goes on by itself, where there is a script
     identified: bool
+    how: Offer | None  # the wallet that the page explains
+    refused: str  # the label of a wallet that could not be opened just now, yet to be translated
 
     def variables(self) -> dict[str, Any]:
         """For a template, by name."""
@@ -69,26 +76,31 @@ class Shape:
 
 _SHAPE_NAMES = tuple([field.name for field in fields(Shape)])
 _WITH_A_FORM = (Face.PAY, Face.FAILED)
+_GOING_ON = (*_WITH_A_FORM, Face.WAIT)
 _POLLED = (Status.PENDING, Status.PROCESSING, Status.FAILED)
 
 
 def shape_of(opened: Opened, view: View, visit: Visit) -> Shape:
     """The shape of the page for this visit."""
+    offers = _offers(opened, visit)
+    labels = {offer.code: offer.label for offer in offers if offer.works}
     return Shape(
         language=visit.language,
         face=view.face,
         scene=visit.scene,
         said_scene=visit.said_scene,
         livemode=opened.livemode,
-        choices=_offers(opened, visit),
+        choices=offers,
         is_long=len(Money(opened.amount_minor, opened.currency).text()) >= LONG_PRICE_CHARS,
-        draws=visit.scene is Scene.DESKTOP and view.face in _WITH_A_FORM,
+        draws=view.face is Face.HELP or (visit.scene is Scene.DESKTOP and view.face in _WITH_A_FORM),
         elsewhere=view.elsewhere,
         polls=view.status in _POLLED or view.unsure,
         waits=bool(opened.open_tries),
         came_back=visit.came_back,
-        go=visit.go if view.face is Face.WAIT else visit.identified and view.face in _WITH_A_FORM,
+        go=(visit.go and view.face is Face.WAIT) or (visit.identified and view.face in _GOING_ON),
         identified=visit.identified,
+        how=next((offer for offer in offers if view.how and offer.code == view.how.code), None),
+        refused=labels.get(visit.refused, "") if view.face is Face.PAY else "",
     )
 
 

@@ -33,6 +33,7 @@ class Face(StrEnum):
     """Which page a shopper sees."""
 
     PAY = "pay"
+    HELP = "help"  # what to do about a wallet that cannot be opened here
     SCAN = "scan"  # a wallet's own code, on a desktop
     WAIT = "wait"
     FAILED = "failed"
@@ -55,12 +56,26 @@ class Try:
     scene: str
     state: str
     asked_at: datetime | None = None
+    step_expires_at: datetime | None = None
+    payer_key: str | None = None  # a digest, where only that payer can do what ``step`` says
     step: NextStep | None = None  # None: the provider has not said yet what the payer must do
 
     @property
     def is_open(self) -> bool:
         """Whether it may still be paid."""
         return self.state == AttemptState.STARTED
+
+    def is_stale(self, now: datetime) -> bool:
+        """Whether what the payer was told to do works no longer: it must be asked for again."""
+        return self.step_expires_at is not None and self.step_expires_at <= now
+
+    def way(self, now: datetime) -> NextStep | None:
+        """What the payer must do, if that is known and works."""
+        return None if self.is_stale(now) else self.step
+
+    def is_of(self, held: frozenset[str]) -> bool:
+        """Whether a browser that began the attempts ``held`` may be shown this one as its own."""
+        return self.payer_key is None or self.id in held
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,13 +122,17 @@ class Choice:
 class View:
     """What one shopper's page says.
 
-    ``attempt`` is the one the page speaks of; ``unsure`` means that money may be on its way although
-    the time is up or the charge withdrawn; ``elsewhere`` that somebody is paying on another device.
+    ``attempt`` is the one the page speaks of, and ``step`` how to go on with it, if this shopper can;
+    ``stale`` that they could, some time ago.  ``unsure`` means that money may be on its way although the
+    time is up or the charge withdrawn; ``elsewhere`` that somebody is paying on another device.
     """
 
     face: Face
     status: Status
     attempt: Try | None = None
+    step: NextStep | None = None
+    stale: bool = False
+    how: Info | None = None  # the wallet that a page of help is about
     unsure: bool = False
     elsewhere: bool = False
 
@@ -139,12 +158,20 @@ def status_of(opened: Opened, now: datetime) -> Status:
 
 
 def view_of(
-    opened: Opened, scene: Scene, now: datetime, *, chosen: str = "", came_back: bool = False
+    opened: Opened,
+    scene: Scene,
+    now: datetime,
+    *,
+    chosen: str = "",
+    held: frozenset[str] = frozenset(),
+    came_back: bool = False,
+    how: str = "",
 ) -> View:
     """Which page to show to a shopper in ``scene``.
 
-    ``chosen`` is the wallet that this browser picked last, for whatever charge ("" if none); ``came_back``
-    says that a wallet sent them here, which is evidence of nothing.
+    ``chosen`` is the wallet that this browser picked last, for whatever charge ("" if none); ``held`` the
+    attempts it began that nobody else can pay; ``came_back`` says that a wallet sent them here, which is
+    evidence of nothing; ``how`` is the wallet they ask about.
     """
     status = status_of(opened, now)
     in_flight = opened.open_tries
@@ -152,12 +179,15 @@ def view_of(
         return View(Face(status), status, unsure=bool(in_flight))
     if opened.expires_at <= now:
         return View(Face.WAIT, status, in_flight[0], unsure=True)
-    mine = _mine(opened.tries, scene, chosen)
+    mine = _mine(opened.tries, scene, chosen, held)
+    is_going = mine is not None and mine.is_open
     if came_back and in_flight:
-        return View(Face.WAIT, status, mine if mine is not None and mine.is_open else in_flight[0])
-    if mine is not None and mine.is_open:
-        return View(Face.SCAN if isinstance(mine.step, ShowQR) else Face.WAIT, status, mine)
-    elsewhere = bool(in_flight)
+        return _going_on(status, mine, now) if mine and is_going else View(Face.WAIT, status, in_flight[0])
+    elsewhere = bool(in_flight) and not is_going
+    if wallet := _to_explain(choices_of(opened, scene), how):
+        return View(Face.HELP, status, how=wallet, elsewhere=elsewhere)
+    if mine and is_going:
+        return _going_on(status, mine, now, scans=isinstance(mine.way(now), ShowQR))
     if mine is not None and mine.state in _GAVE_UP:
         return View(Face.FAILED, status, mine, elsewhere=elsewhere)
     return View(Face.PAY, status, elsewhere=elsewhere)
@@ -176,7 +206,7 @@ def version_of(opened: Opened, now: datetime) -> str:
     A page that holds another version is out of date and loads itself again.
     """
     facts = [opened.state, str(opened.refunded_minor), str(opened.expires_at <= now)]
-    facts += [f"{each.id} {each.state} {each.step is None}" for each in opened.tries]
+    facts += [f"{each.id} {each.state} {each.way(now) is None}" for each in opened.tries]
     return f"{status_of(opened, now)}-{zlib.crc32(' '.join(facts).encode()):08x}"
 
 
@@ -190,9 +220,26 @@ def is_due(opened: Opened, now: datetime, every: timedelta) -> bool:
     return any(each.asked_at is None or each.asked_at <= now - every for each in opened.open_tries)
 
 
-def _mine(tries: Sequence[Try], scene: Scene, chosen: str) -> Try | None:
-    """The attempt this shopper is at: of this scene; of the chosen wallet, if they have tried it."""
-    here = [each for each in tries if each.scene == scene]
+def _going_on(status: Status, mine: Try, now: datetime, *, scans: bool = False) -> View:
+    """The page of an open attempt that this shopper can go on with."""
+    face = Face.SCAN if scans else Face.WAIT
+    return View(face, status, mine, step=mine.way(now), stale=mine.is_stale(now))
+
+
+def _to_explain(choices: Sequence[Choice], how: str) -> Info | None:
+    """The wallet to explain: the one asked about, or the only one there is, if it cannot be opened here."""
+    blocked = [choice.info for choice in choices if not choice.works]
+    if len(blocked) == len(choices) == 1:
+        return blocked[0]
+    return next((info for info in blocked if info.code == how), None)
+
+
+def _mine(tries: Sequence[Try], scene: Scene, chosen: str, held: frozenset[str]) -> Try | None:
+    """The attempt this shopper is at: of this scene; of the chosen wallet, if they have tried it.
+
+    What another payer began here is not theirs: they cannot pay it, and must not be told to.
+    """
+    here = [each for each in tries if each.scene == scene and each.is_of(held)]
     if of_choice := [each for each in here if each.provider == chosen]:
         # An older attempt is taken up again while it is open, so the newest need not be the one.
         return next((each for each in of_choice if each.is_open), of_choice[0])

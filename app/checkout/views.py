@@ -25,7 +25,8 @@ from markupsafe import Markup
 from app import clock, i18n
 from app.answers import json_answer
 from app.charges import attempts
-from app.charges.attempts import Payer
+from app.charges.attempts import Payer, Started, payer_key
+from app.charges.commands import EXPIRES_IN_S_MAX
 from app.checkout import steps
 from app.checkout.look import look
 from app.checkout.page import Shape, Visit, receipt_of, shape_of, texts_of
@@ -33,9 +34,10 @@ from app.checkout.scene import scene_of
 from app.checkout.stencil import Stencil, cut, hole
 from app.checkout.steps import Face, Opened, View
 from app.errors import Conflict, NotFound, ProviderRejected, ProviderUnreachable
+from app.ids import is_id
 from app.merchants import accounts
 from app.providers import REGISTRY
-from app.providers.base import CallBridge, NextStep, PostForm, Redirect, Scene, ShowQR
+from app.providers.base import CallBridge, PostForm, Redirect, Scene, ShowQR
 from app.qr.encode import Level, matrix_for
 from app.qr.links import link_for
 from app.qr.render import svg
@@ -47,12 +49,18 @@ bp = Blueprint("checkout", __name__)
 WALLET_COOKIE = "mafu_wallet"
 STATE_COOKIE = "mafu_payer"  # of an identification under way
 STATE_LIFE_S = 600
+HELD_COOKIE = "mafu_attempts"  # begun by this browser, and payable by nobody else; newest first
+HELD_MAX = 8  # a shopper has few links open at once
 YEAR_S = 31536000
 STENCILS_MAX = 500  # 4 kB each; a shop in one language needs a handful
 UNREACHABLE_RETRY_S = 5
 
 # A shopper may say where they are, but not that they are the merchant's own app.
 SCENES = frozenset(Scene) - {Scene.APP}
+
+# WeChat's cashier looks at which domain sends it a shopper, so pages that lead to one say so; never the
+# path, which holds the key to the charge.
+_REFERRER_POLICY = "strict-origin"
 
 # The labels of the adapters, listed so that the catalogue of translations knows them.
 LABELS = (_l("Alipay"), _l("WeChat Pay"), _l("UnionPay"))
@@ -99,27 +107,36 @@ def pay(token: str) -> Response:
     choices = steps.choices_of(opened, visit.scene)
     if not any(choice.works and choice.info.code == wallet for choice in choices):
         return _see_other(_here(token, visit.said_scene))
+    who, held = None, visit.held
     try:
-        account = _account_of(opened, wallet)
+        account = accounts.first_account(opened.merchant_id, wallet, livemode=opened.livemode)
         away = _identification(token, opened, account, visit)
         if away is not None:
             return away
-        payer = Payer(visit.scene, _return_url(token, visit), request.remote_addr, _payer_id(account))
-        step = attempts.start_attempt(opened.charge_id, account, payer).step
+        payer_id = _payer_id(account)
+        who = payer_key(account.id, payer_id)
+        payer = Payer(visit.scene, _return_url(token, visit), request.remote_addr, payer_id, held)
+        started = attempts.start_attempt(opened.charge_id, account, payer)
     except (Conflict, NotFound):
         return _see_other(_here(token, visit.said_scene))
     except ProviderRejected as refusal:
         log.warning("refused", charge_id=opened.charge_id, provider=wallet, code=refusal.provider_code)
-        response = _see_other(_here(token, visit.said_scene))
+        held |= _begun_by(who, look(token))
+        response = _see_other(_here(token, visit.said_scene, no=wallet))
     except ProviderUnreachable as silence:
         log.warning("no answer", charge_id=opened.charge_id, provider=wallet, reason=silence.detail)
-        response = _page(token, look(token), replace(visit, chosen=wallet))
+        opened = look(token)
+        held |= _begun_by(who, opened)
+        response = _page(token, opened, replace(visit, chosen=wallet, held=held))
         response.status_code = 503
         response.headers["Retry-After"] = str(UNREACHABLE_RETRY_S)
     else:
-        response = _see_other(_onward(token, step, visit))
+        held |= {started.attempt_id} if started.is_personal else set()
+        response = _see_other(_onward(token, started, visit))
     if visit.identified:
         response.delete_cookie(STATE_COOKIE)  # good for one try
+    if held != visit.held:
+        _remember(response, HELD_COOKIE, ".".join(sorted(held, reverse=True)[:HELD_MAX]), EXPIRES_IN_S_MAX)
     _remember(response, WALLET_COOKIE, wallet)
     return response
 
@@ -127,14 +144,19 @@ def pay(token: str) -> Response:
 def _identification(
     token: str, opened: Opened, account: accounts.OpenAccount, visit: Visit
 ) -> Response | None:
-    """The way to where the network learns who pays; None if it need not know, or knows.
+    """The way to where the network learns who pays; None if it need not know, or this browser can go on
+    with what it began.
 
     The state that comes back must be the one that this browser was given: otherwise anybody could have
     another's browser finish an identification that they began.
     """
-    code = account.provider.info.code
-    begun = [each for each in opened.open_tries if (each.provider, each.scene) == (code, visit.scene)]
-    if visit.identified or any(each.step is not None for each in begun):
+    code, now = account.provider.info.code, clock.now()
+    begun = [
+        each
+        for each in opened.open_tries
+        if (each.provider, each.scene) == (code, visit.scene) and each.is_of(visit.held)
+    ]
+    if visit.identified or any(each.way(now) is not None for each in begun):
         return None
     state = secrets.token_hex(16)
     address = account.provider.identify(visit.scene, _return_url(token, visit, back=False), state)
@@ -149,6 +171,11 @@ def _identification(
 def _payer_id(account: accounts.OpenAccount) -> str | None:
     """Who pays, if this browser comes from being identified.  Raises ProviderError."""
     return account.provider.payer_from(request.args.to_dict()) if _is_identified() else None
+
+
+def _begun_by(who: str | None, opened: Opened) -> set[str]:
+    """The attempts of the payer that this browser has just shown itself to be."""
+    return {each.id for each in opened.tries if who is not None and each.payer_key == who}
 
 
 def _is_identified() -> bool:
@@ -206,20 +233,12 @@ def _ask(token: str, opened: Opened) -> Opened:
     return opened
 
 
-def _account_of(opened: Opened, wallet: str) -> accounts.OpenAccount:
-    """The merchant's oldest enabled account at this provider.  Raises NotFound."""
-    for row in accounts.list_accounts(opened.merchant_id, livemode=opened.livemode):
-        if row.provider == wallet:
-            return accounts.open_account(row.id)
-    raise NotFound("this merchant has no such account")
-
-
-def _onward(token: str, step: NextStep, visit: Visit) -> str:
+def _onward(token: str, started: Started, visit: Visit) -> str:
     """Where to go after an attempt was started."""
-    if isinstance(step, Redirect):
-        return step.url
+    if isinstance(started.step, Redirect):
+        return started.step.url
     # Steps that need a page of ours are shown by GET, so that "back" and "reload" resend nothing.
-    more = {"go": "1"} if isinstance(step, PostForm | CallBridge) else {}
+    more = {"go": "1"} if isinstance(started.step, PostForm | CallBridge) else {}
     return _here(token, visit.said_scene, **more)
 
 
@@ -235,17 +254,33 @@ def _visit() -> Visit:
         came_back="back" in args,
         go="go" in args,
         identified=_is_identified(),
+        held=_held(request.cookies.get(HELD_COOKIE, "")),
+        how=args.get("how", ""),
+        refused=args.get("no", ""),
     )
+
+
+def _held(cookie: str) -> frozenset[str]:
+    ids = cookie[: HELD_MAX * 32].split(".")
+    return frozenset([text for text in ids if is_id(text, "at")])
 
 
 def _page(token: str, opened: Opened, visit: Visit) -> Response:
     now = clock.now()
-    view = steps.view_of(opened, visit.scene, now, chosen=visit.chosen, came_back=visit.came_back)
+    view = steps.view_of(
+        opened,
+        visit.scene,
+        now,
+        chosen=visit.chosen,
+        held=visit.held,
+        came_back=visit.came_back,
+        how=visit.how,
+    )
     shape = shape_of(opened, view, visit)
     link = link_for(runtime().settings.origin, token.upper(), host_upper=False)
     texts = texts_of(opened, token, link, now)
     texts["drawing"] = _drawing_for(view, shape, link)
-    if view.face is Face.PAY and not visit.identified:
+    if view.face in (Face.PAY, Face.HELP) and not visit.identified:
         page = _stencil_for(shape, texts).filled(texts)
     else:
         page = _rendered(
@@ -259,6 +294,7 @@ def _page(token: str, opened: Opened, visit: Visit) -> Response:
     response.headers["Content-Security-Policy"] = _POLICY.format(forms=_forms(view))
     response.headers["Cache-Control"] = "no-store"
     response.headers["X-Robots-Tag"] = "noindex, nofollow"
+    response.headers["Referrer-Policy"] = _REFERRER_POLICY
     return response
 
 
@@ -304,9 +340,9 @@ def _label(provider: str | None) -> str:
 
 
 def _drawing_for(view: View, shape: Shape, link: str) -> Markup:
-    """The code on the page: the wallet's own, or on a desktop the payment link, to go on with a phone."""
-    if view.attempt is not None and isinstance(view.attempt.step, ShowQR):
-        return _drawn(view.attempt.step.content, gettext("Payment code"))
+    """The code on the page: the wallet's own, or the payment link, to go on with another phone or wallet."""
+    if view.face is Face.SCAN and isinstance(view.step, ShowQR):
+        return _drawn(view.step.content, gettext("Payment code"))
     return _drawn(link, gettext("Payment link")) if shape.draws else Markup()
 
 
@@ -342,7 +378,9 @@ def _attempt_json(opened: Opened) -> dict[str, str] | None:
 
 
 def _see_other(address: str) -> Response:
-    response = Response(status=303, headers={"Location": address, "Cache-Control": "no-store"})
+    # A browser that follows says who sent it by this answer's policy, not by the page's before.
+    headers = {"Location": address, "Cache-Control": "no-store", "Referrer-Policy": _REFERRER_POLICY}
+    response = Response(status=303, headers=headers)
     response.autocorrect_location_header = False
     return response
 

@@ -96,6 +96,14 @@ def open_account(account_id: str) -> OpenAccount:
     return OpenAccount(row.id, row.merchant_id, row.livemode, row.enabled, _adapter(row))
 
 
+def first_account(merchant_id: str, provider: str, *, livemode: bool) -> OpenAccount:
+    """The merchant's oldest enabled account at a provider: through it payments go.  Raises NotFound."""
+    for row in list_accounts(merchant_id, livemode=livemode):
+        if row.provider == provider:
+            return open_account(row.id)
+    raise NotFound("this merchant has no such account")
+
+
 def list_accounts(merchant_id: str, *, livemode: bool) -> list[sa.Row]:
     """A merchant's enabled accounts in one mode, oldest first: columns id, provider, name, created_at."""
     with reading() as connection:

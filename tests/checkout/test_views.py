@@ -535,7 +535,15 @@ def test_no_page_of_a_payment_is_kept_or_framed_or_indexed(shopper, merchant):
     assert "default-src 'none'; script-src 'self'; style-src 'self';" in policy
     assert "frame-ancestors 'none'" in policy
     assert "unsafe" not in policy
-    assert page.headers["Referrer-Policy"] == "no-referrer"
+
+
+def test_a_cashier_learns_our_domain_and_never_the_path(shopper, merchant, client):
+    """WeChat's H5 cashier refuses a shopper whose Referer is not of the domain it knows."""
+    browser = shopper(make_charge(merchant))
+    for response in (browser.get(), browser.get("?how=alipay"), browser.post(), browser.get("?go=1")):
+        assert response.headers.getlist("Referrer-Policy") == ["strict-origin"]
+    for elsewhere in ("/sign-in", "/C/NOPE", "/nowhere"):
+        assert client.get(elsewhere).headers["Referrer-Policy"] != "strict-origin"
 
 
 def test_only_pages_that_lead_to_a_wallet_let_a_form_leave(shopper, merchant):
