@@ -22,12 +22,11 @@ _ROWS: tuple[tuple[str, Scene], ...] = (
         Scene.DESKTOP,
     ),
     # WeChat on a computer cannot be relied on to open its pay sheet; a code to scan always works there.
-    (r"(?:windows|mac)wechat|miniprogramenv/(?:windows|mac)", Scene.DESKTOP),
+    (r"(?:windows|mac|linux)wechat|miniprogramenv/(?:windows|mac|linux)|\(pc; openharmony", Scene.DESKTOP),
     # WeCom (wxwork) carries WeChat's name too, but is another app: by the device below.
     (r"^(?!.*wxwork/).*micromessenger/", Scene.WECHAT),
-    (r"alipayclient/", Scene.ALIPAY),
+    (r"alipayclient(?:hk)?/", Scene.ALIPAY),
     (r"unionpay/[0-9.]+ [a-z0-9]|cloudpay|com\.unionpay\.chsp", Scene.UNIONPAY),
-    (r"\(pc; openharmony", Scene.DESKTOP),
     (r"iphone|ipad|ipod|android|harmony|windows phone|\bmobile\b|ucweb|opera mini", Scene.MOBILE),
 )
 _RULES = tuple([(re.compile(pattern, re.ASCII), scene) for pattern, scene in _ROWS])

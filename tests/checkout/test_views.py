@@ -24,7 +24,7 @@ from app.providers.alipay import Alipay
 from app.providers.base import CallBridge, PostForm, Scene
 from tests.books import charge_of, make_charge
 from tests.checkout.conftest import DESKTOP, IPHONE, WECHAT, attempts_of
-from tests.checkout.test_scene import CORPUS
+from tests.checkout.user_agents import CORPUS
 
 _BOT = re.compile("bot|spider|external|whatsapp|curl", re.IGNORECASE)
 BOTS = [user_agent for user_agent, _ in CORPUS if _BOT.search(user_agent)]
