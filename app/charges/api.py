@@ -36,7 +36,7 @@ from app.answers import (
     qr_answer,
     validated,
 )
-from app.charges import lifecycle
+from app.charges import in_app, lifecycle
 from app.charges.commands import (
     DESCRIPTION_CHARS_MAX,
     EXPIRES_IN_S_DEFAULT,
@@ -55,6 +55,7 @@ from app.charges.states import ChargeState
 from app.merchants.auth import caller, require_key
 from app.merchants.idempotency import Answer, once
 from app.money import EXPONENTS, MINOR_MAX, Money
+from app.providers import REGISTRY
 from app.qr import render
 from app.qr.encode import Level
 from app.qr.render import Kind
@@ -188,6 +189,52 @@ class ChargeBody(BaseModel):
             ge=EXPIRES_IN_S_MIN, le=EXPIRES_IN_S_MAX, description="Seconds until it can no longer be paid."
         ),
     ] = EXPIRES_IN_S_DEFAULT
+
+
+class AppParamsBody(BaseModel):
+    """Which wallet the shopper chose in your app."""
+
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"provider": "wechatpay"}]})
+
+    provider: Annotated[
+        StrictStr,
+        Field(description="One that you have set up.", json_schema_extra={"enum": list(REGISTRY)}),
+    ]
+
+
+class AppParamsAnswer(BaseModel):
+    """What a wallet's mobile SDK takes."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "object": "app_params",
+                    "charge": "ch_01jd3w6j7hqk2m8n4p6r8t0v2x",
+                    "provider": "wechatpay",
+                    "params": {
+                        "appid": "wxd678efh567hg6787",
+                        "partnerid": "1900000109",
+                        "prepayid": "wx201410272009395522657a690389285100",
+                        "package": "Sign=WXPay",
+                        "noncestr": "593BEC0C930BF1AFEB40B4A08C8FB242",
+                        "timestamp": "1768442400",
+                        "sign": "oR9d8PuhnIc+YZ8cBHFCwfgpaK9gd7vaRvkYD7rthRAZ/X+QBhcCYL21N7cHCTUxbQ+EAt6Uy==",
+                    },
+                    "expires_at": "2026-01-15T04:00:00.123Z",
+                }
+            ]
+        }
+    )
+
+    object: str = Field(pattern="^app_params$")
+    charge: str
+    provider: str
+    params: dict[str, str] = Field(
+        description="For the SDK, unchanged.  alipay: order_string.  wechatpay: the fields of PayReq.  "
+        "unionpay: tn and mode."
+    )
+    expires_at: datetime = Field(description="Until then they work; after that ask again.")
 
 
 class ChargePath(BaseModel):
@@ -353,6 +400,31 @@ def cancel(path: ChargePath) -> Response:
     """
     charge = lifecycle.cancel_charge(caller().merchant_id, path.charge_id, livemode=caller().livemode)
     return json_answer(_dump(charge_json(charge)))
+
+
+@bp.post(
+    "/<charge_id>/app_params",
+    summary="Pay in your app",
+    responses={
+        200: AppParamsAnswer,
+        402: ErrorAnswer,
+        404: ErrorAnswer,
+        409: ErrorAnswer,
+        **BODY_REFUSALS,
+    },
+)
+@validated
+def app_params(path: ChargePath, body: AppParamsBody) -> Response:
+    """What the wallet's mobile SDK needs to take this payment inside your own app.
+
+    Ask on your server when the shopper has chosen, hand ``params`` to the SDK, and believe no result but
+    ``charge.paid``.  Asking again is harmless, so no Idempotency-Key is needed: while an attempt is open
+    its parameters are answered, fresh ones when they have run out.  Another provider closes it first.
+    402 is the wallet's no; after 503 nothing is known yet: ask again.
+    """
+    who = caller()
+    started = in_app.start_in_app(who.merchant_id, path.charge_id, body.provider, livemode=who.livemode)
+    return json_answer(_dump(in_app.app_params_json(path.charge_id, body.provider, started)))
 
 
 @bp.get("/<charge_id>/qr.svg", summary="The code as SVG", responses=_drawing("image/svg+xml"))

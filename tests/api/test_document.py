@@ -88,8 +88,11 @@ def test_every_operation_says_how_it_may_refuse(document):
     for method, path, operation in operations(document):
         expected = {"400", "401", "503"}
         expected |= {"404"} if "{" in path else set()
-        expected |= {"409", "413", "415", "422"} if "requestBody" in operation else set()
+        expected |= {"409", "413", "415"} if "requestBody" in operation else set()
+        takes_key = any(each["name"] == "Idempotency-Key" for each in operation.get("parameters", []))
+        expected |= {"422"} if takes_key else set()
         expected |= {"409"} if path.endswith("/cancel") else set()
+        expected |= {"402"} if path.endswith("/app_params") else set()
         refusals = {status for status in operation["responses"] if status >= "400"}
         assert refusals == expected, (method, path)
         for status in refusals:
@@ -126,6 +129,9 @@ def test_answers_fit_their_schema(document, api):
     answers = {
         "ChargeAnswer": charge,
         "ChargeList": api.get("/v1/charges").get_json(),
+        "AppParamsAnswer": api.post(
+            f"/v1/charges/{charge['id']}/app_params", {"provider": "alipay"}
+        ).get_json(),
         "NewEndpointAnswer": endpoint,
         "EndpointAnswer": api.get(f"/v1/webhook_endpoints/{endpoint['id']}").get_json(),
         "EndpointList": api.get("/v1/webhook_endpoints").get_json(),
