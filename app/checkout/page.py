@@ -10,11 +10,13 @@ from app import clock
 from app.checkout import steps
 from app.checkout.steps import Face, Opened, Status, View
 from app.money import Money
-from app.providers.base import Scene
+from app.providers.base import Info, Scene
 
 # From this many characters on ("¥1,234.50" has nine) a price is set in smaller type, to stay on one line.
 LONG_PRICE_CHARS = 10
 _DAY = timedelta(days=1)
+# Apps that are not called as the wallet in them.
+_APPS = {"wechatpay": "WeChat"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,10 +42,11 @@ class Visit:
 
 @dataclass(frozen=True, slots=True)
 class Offer:
-    """A wallet as a page shows it; ``label`` is English and yet to be translated."""
+    """A wallet as a page shows it; ``label`` and ``app`` are English and yet to be translated."""
 
     code: str
     label: str
+    app: str  # what to open on a phone to scan with it
     works: bool
     checked: bool
 
@@ -123,6 +126,11 @@ def texts_of(opened: Opened, token: str, link: str, now: datetime) -> dict[str, 
     }
 
 
+def app_of(info: Info) -> str:
+    """The app to open for a wallet, in English.  ``WeChat Pay`` is in ``WeChat``."""
+    return _APPS.get(info.code, info.label)
+
+
 def receipt_of(opened: Opened) -> dict[str, str]:
     """What only a paid charge has to tell; empty texts for what it has not."""
     refunded = Money(opened.refunded_minor, opened.currency).text() if opened.refunded_minor else ""
@@ -140,7 +148,13 @@ def _offers(opened: Opened, visit: Visit) -> tuple[Offer, ...]:
     first = visit.chosen if visit.chosen in codes else next(iter(codes), "")
     return tuple(
         [
-            Offer(choice.info.code, choice.info.label, choice.works, choice.info.code == first)
+            Offer(
+                choice.info.code,
+                choice.info.label,
+                app_of(choice.info),
+                choice.works,
+                choice.info.code == first,
+            )
             for choice in choices
         ]
     )

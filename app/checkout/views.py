@@ -29,7 +29,7 @@ from app.charges.attempts import Payer, Started, payer_key
 from app.charges.commands import EXPIRES_IN_S_MAX
 from app.checkout import steps
 from app.checkout.look import look
-from app.checkout.page import Shape, Visit, receipt_of, shape_of, texts_of
+from app.checkout.page import Shape, Visit, app_of, receipt_of, shape_of, texts_of
 from app.checkout.scene import scene_of
 from app.checkout.stencil import Stencil, cut, hole
 from app.checkout.steps import Face, Opened, View
@@ -62,8 +62,8 @@ SCENES = frozenset(Scene) - {Scene.APP}
 # path, which holds the key to the charge.
 _REFERRER_POLICY = "strict-origin"
 
-# The labels of the adapters, listed so that the catalogue of translations knows them.
-LABELS = (_l("Alipay"), _l("WeChat Pay"), _l("UnionPay"))
+# The names of wallets and apps, listed so that the catalogue of translations knows them.
+LABELS = (_l("Alipay"), _l("WeChat Pay"), _l("UnionPay"), _l("WeChat"))
 
 # Browsers hold form-action against every hop after a form was sent, and the wallets' cashiers hop among
 # hosts of their own that nobody can list: hence a scheme and not names.  No page has a field to steal.
@@ -288,7 +288,7 @@ def _page(token: str, opened: Opened, visit: Visit) -> Response:
             texts | receipt_of(opened),
             opened=opened,
             view=view,
-            wallet=_label(view.attempt.provider if view.attempt else opened.provider),
+            **_names(view.attempt.provider if view.attempt else opened.provider),
         )
     response = Response(page, content_type="text/html; charset=utf-8")
     response.headers["Content-Security-Policy"] = _POLICY.format(forms=_forms(view))
@@ -334,9 +334,12 @@ def _furniture() -> _Furniture:
     return furniture
 
 
-def _label(provider: str | None) -> str:
+def _names(provider: str | None) -> dict[str, str]:
+    """A wallet's own name and its app's; empty where there is none to speak of."""
     adapter = REGISTRY.get(provider or "")
-    return gettext(adapter.info.label) if adapter else ""
+    if adapter is None:
+        return {"wallet": "", "app": ""}
+    return {"wallet": gettext(adapter.info.label), "app": gettext(app_of(adapter.info))}
 
 
 def _drawing_for(view: View, shape: Shape, link: str) -> Markup:

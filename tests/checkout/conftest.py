@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,9 @@ from app.charges.models import Attempt
 from app.charges.present import link_of
 from app.db import Prepared
 from tests.books import rows_of
+from tests.checkout.networks import Networks, open_wallets
 from tests.conftest import Shop
+from tests.far_side import AlipayFarSide
 
 ROOT = Path(__file__).parents[2]
 CHINESE = ROOT / "translations/zh/LC_MESSAGES/messages.po"
@@ -35,6 +37,14 @@ DESKTOP = (
 WECHAT = (
     "Mozilla/5.0 (iPhone; CPU iPhone OS 17_5 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) "
     "Mobile/15E148 MicroMessenger/8.0.49(0x18003137) NetType/WIFI Language/zh_CN"
+)
+ALIPAY = (
+    "Mozilla/5.0 (iPhone; CPU iPhone OS 17_5 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) "
+    "Mobile/21F90 AliApp(AP/10.6.30.6000) AlipayClient/10.6.30.6000 Language/zh-Hans"
+)
+UNIONPAY = (
+    "Mozilla/5.0 (iPhone; CPU iPhone OS 17_5 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) "
+    "Mobile/15E148/sa-sdk-ios (com.unionpay.chsp) (version 1007) (UnionPay/1.0 CloudPay)"
 )
 
 
@@ -95,6 +105,16 @@ def path_of(charge: sa.Row[Any]) -> str:
 
 def attempts_of(charge: sa.Row[Any]) -> list[sa.Row[Any]]:
     return rows_of(Attempt, charge_id=charge.id)
+
+
+@pytest.fixture
+def networks(app: Flask, merchant: Shop, far_side: AlipayFarSide) -> Networks:
+    """All three networks, and the merchant's accounts at them."""
+    mine = app.extensions["mafu.runtime"]
+    networks = Networks(far_side)
+    app.extensions["mafu.runtime"] = replace(mine, outbound=networks, adapters={})
+    open_wallets(merchant)
+    return networks
 
 
 @pytest.fixture
