@@ -105,7 +105,8 @@ def pay(token: str) -> Response:
     opened = _open(token)
     visit, wallet = _visit(), request.form.get("provider", "")
     choices = steps.choices_of(opened, visit.scene)
-    if not any(choice.works and choice.info.code == wallet for choice in choices):
+    is_over = steps.status_of(opened, clock.now()) in steps.ENDED
+    if is_over or not any(choice.works and choice.info.code == wallet for choice in choices):
         return _see_other(_here(token, visit.said_scene))
     who, held = None, visit.held
     try:

@@ -17,7 +17,7 @@ from werkzeug.serving import make_server
 from app.charges.states import ChargeState
 from app.merchants import accounts
 from tests.books import charge_of, make_charge
-from tests.checkout.conftest import DESKTOP, IPHONE, attempts_of, path_of
+from tests.checkout.conftest import DESKTOP, IPHONE, WECHAT, attempts_of, path_of
 from tests.conftest import Shop
 from tests.providers import alipay_forge
 
@@ -110,6 +110,7 @@ def test_a_phone_pays_and_finds_the_receipt_on_coming_back(app, merchant, far_si
     with page.expect_request("**/gateway.do?*") as sent:
         page.get_by_role("button", name="Pay ¥12.50 with Alipay").click()
     page.wait_for_url("http://localhost:*/pay")
+    assert sent.value.all_headers()["referer"] == f"{origin}/"  # the domain, and never the path
     far_side.pay(sent.value.url)
     page.go_back()
     expect(page.get_by_role("heading", name="Paid")).to_be_visible(timeout=8000)
@@ -174,3 +175,13 @@ def test_the_number_is_copied_and_the_copying_is_said(app, merchant, far_side, o
     page.get_by_role("button", name="Copy").click(timeout=10000)
     assert page.evaluate("navigator.clipboard.readText()") == charge.id
     expect(page.locator("[data-live]")).to_have_text("Copied")
+
+
+def test_a_way_to_pay_that_does_not_open_here_is_explained_without_a_script(app, merchant, origin, tab):
+    charge = make_charge(merchant)
+    page = tab(WECHAT, java_script_enabled=False, viewport={"width": 320, "height": 700})
+    page.goto(origin + path_of(charge))
+    expect(page.get_by_role("heading", name="How to pay with Alipay")).to_be_visible()
+    expect(page.get_by_role("textbox", name="Payment link")).to_have_value(re.compile(path_of(charge)))
+    expect(page.get_by_role("img", name="Payment link")).to_be_visible()
+    assert page.evaluate("document.documentElement.scrollWidth") <= 320

@@ -10,7 +10,7 @@ from urllib.parse import urljoin, urlsplit
 import pytest
 
 from tests.books import make_charge
-from tests.checkout.conftest import DESKTOP, IPHONE, ROOT
+from tests.checkout.conftest import DESKTOP, IPHONE, ROOT, WECHAT
 
 REQUESTS_MAX = 5
 GZIPPED_MAX = 20_000
@@ -32,10 +32,11 @@ class Page(HTMLParser):
         return found + [attrs["src"] for tag, attrs in self.tags if attrs.get("src")]
 
 
-@pytest.fixture(params=["phone", "desktop", "code", "receipt"])
+@pytest.fixture(params=["phone", "desktop", "help", "code", "receipt"])
 def page(request, shopper, merchant, far_side):
-    """A page and the browser it is in: the first on each device, a wallet's code, and the receipt."""
-    user_agent = IPHONE if request.param in ("phone", "receipt") else DESKTOP
+    """A page and the browser it is in: the first on each device, help, a wallet's code, and the receipt."""
+    agents = {"phone": IPHONE, "receipt": IPHONE, "help": WECHAT}
+    user_agent = agents.get(request.param, DESKTOP)
     browser = shopper(make_charge(merchant), user_agent=user_agent)
     if request.param == "code":
         browser.post()

@@ -56,6 +56,10 @@ def offered(page):
     return working, set(re.findall(r'href="[^"]*[?;&]how=(\w+)"', page.text)) - {""}
 
 
+def but_for_time(page):
+    return re.sub(r'data-left="\d+"', "", page.text)
+
+
 def go_through(browser, wallet):
     """Press Pay; be identified on the way where a network wants that, as a browser with a script would."""
     response = browser.post(wallet)
@@ -161,7 +165,7 @@ def test_what_the_screen_advises_leads_to_the_same_charge(shopper, merchant, net
 @pytest.mark.parametrize(("scene", "wallet", "step"), PAYABLE)
 def test_help_is_for_those_who_need_it(shopper, merchant, networks, scene, wallet, step):
     browser = shopper(make_charge(merchant), user_agent=BROWSERS[scene])
-    assert browser.get(f"?how={wallet}").data == browser.get().data
+    assert but_for_time(browser.get(f"?how={wallet}")) == but_for_time(browser.get())
 
 
 def test_help_shows_the_receipt_once_it_is_paid(shopper, merchant, networks):
@@ -183,7 +187,7 @@ def test_a_shop_with_one_wallet_that_does_not_open_here_explains_it_at_once(shop
 def test_a_wallet_the_shop_does_not_take_is_not_explained(shopper, merchant):
     browser = shopper(make_charge(merchant), user_agent=ALIPAY)
     for wallet in ("unionpay", "paypal", "", "%00"):
-        assert browser.get(f"?how={wallet}").data == browser.get().data
+        assert but_for_time(browser.get(f"?how={wallet}")) == but_for_time(browser.get())
 
 
 def test_no_browser_of_the_corpus_meets_a_dead_end(shopper, merchant, networks):

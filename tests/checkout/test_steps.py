@@ -19,7 +19,7 @@ from app.checkout.steps import (
     version_of,
     view_of,
 )
-from app.providers.base import Redirect, Scene, ShowQR
+from app.providers.base import CallBridge, Redirect, Scene, ShowQR
 
 NOW = datetime(2026, 11, 21, 12, 0, tzinfo=UTC)
 CHARGE = Opened(
@@ -44,6 +44,7 @@ CHARGE = Opened(
 )
 LINK = Redirect("https://cashier.example/1")
 CODE = ShowQR("https://qr.example/1")
+BRIDGE = CallBridge("WeixinJSBridge", {"package": "prepay_id=1"})
 
 
 def tried(*tries, **more):
@@ -100,6 +101,50 @@ def test_the_chosen_wallets_open_attempt_counts_although_another_is_newer():
     newer = attempt("closed", scene="desktop", provider="wechatpay", number=2)
     assert view_of(tried(newer, older), Scene.DESKTOP, NOW, chosen="alipay").attempt is older
     assert view_of(tried(newer, older), Scene.DESKTOP, NOW).face is Face.FAILED
+
+
+def test_what_another_payer_began_here_is_elsewhere_and_never_ones_own():
+    theirs = attempt(scene="wechat", provider="wechatpay", payer_key="k", step=BRIDGE)
+    opened = tried(theirs, providers=frozenset({"wechatpay"}))
+    stranger = view_of(opened, Scene.WECHAT, NOW)
+    assert (stranger.face, stranger.elsewhere, stranger.step) == (Face.PAY, True, None)
+    mine = view_of(opened, Scene.WECHAT, NOW, held=frozenset({theirs.id}))
+    assert (mine.face, mine.elsewhere, mine.step) == (Face.WAIT, False, BRIDGE)
+    back = view_of(opened, Scene.WECHAT, NOW, came_back=True)
+    assert (back.face, back.step) == (Face.WAIT, None)
+
+
+def test_another_payers_failure_is_not_told_to_this_one():
+    opened = tried(attempt("failed", scene="wechat", provider="wechatpay", payer_key="k"))
+    assert view_of(opened, Scene.WECHAT, NOW, held=frozenset({"at_2"}), how="x").face is not Face.FAILED
+
+
+def test_a_stale_step_is_not_shown_and_changes_the_version():
+    ends = NOW + timedelta(minutes=5)
+    opened = tried(attempt(scene="desktop", step=CODE, step_expires_at=ends))
+    before = view_of(opened, Scene.DESKTOP, NOW)
+    assert (before.face, before.step, before.stale) == (Face.SCAN, CODE, False)
+    after = view_of(opened, Scene.DESKTOP, ends)
+    assert (after.face, after.step, after.stale) == (Face.WAIT, None, True)
+    assert version_of(opened, NOW) != version_of(opened, ends)
+
+
+def test_after_the_deadline_no_step_is_shown():
+    view = view_of(tried(attempt(step=LINK), expires_at=NOW), Scene.MOBILE, NOW)
+    assert (view.step, view.unsure) == (None, True)
+
+
+def test_help_is_about_a_wallet_that_cannot_work_here():
+    both = replace(CHARGE, providers=frozenset({"alipay", "wechatpay"}))
+    view = view_of(both, Scene.WECHAT, NOW, how="alipay")
+    assert view.face is Face.HELP
+    assert view.how is not None
+    assert view.how.code == "alipay"
+    assert view_of(both, Scene.WECHAT, NOW, how="wechatpay").face is Face.PAY
+    assert view_of(both, Scene.WECHAT, NOW).face is Face.PAY
+    assert view_of(CHARGE, Scene.WECHAT, NOW).face is Face.HELP  # nothing else could be done
+    over = tried(attempt("succeeded"), state="paid")
+    assert view_of(over, Scene.WECHAT, NOW, how="alipay").face is Face.PAID
 
 
 def test_a_failure_offers_another_try():
