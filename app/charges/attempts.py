@@ -26,7 +26,6 @@ from app.providers.base import (
     AppParams,
     CallBridge,
     NextStep,
-    Outcome,
     PaymentOrder,
     PaymentRef,
     PaymentResult,
@@ -237,7 +236,7 @@ _COUNT = sa.select(sa.func.count()).where(
 def _retire_others(charge_id: str, account: OpenAccount, payer: Payer) -> None:
     """Close what is open elsewhere, or of somebody else, before there is more of it.
 
-    Raises Conflict for money that one of them has taken.
+    If one of them turns out paid, so does the charge, and ``_store`` says so.
     """
     tries = open_attempts(account.merchant_id, charge_id)
     mine = _taken_up(tries, account, payer)
@@ -245,24 +244,19 @@ def _retire_others(charge_id: str, account: OpenAccount, payer: Payer) -> None:
         if other is not mine:
             # What cannot be closed now is left to the rule for double payments in settle.py.
             with suppress(ProviderUnreachable):
-                _stop(other)
+                retire(other)
 
 
 def _make_way(attempt: sa.Row[Any]) -> None:
     """Retire an attempt whose number is spent, unless another press got its answer meanwhile.
 
-    Raises Conflict for money that it has taken, and ProviderUnreachable while nothing is known of it.
+    If it turns out paid, so does the charge, and ``_store`` says so.  Raises ProviderUnreachable while
+    nothing is known of it.
     """
     with reading() as connection:
         now = moment(connection)
     if not _has_step(find_attempt(attempt.merchant_id, attempt.id), now):
-        _stop(attempt)
-
-
-def _stop(attempt: sa.Row[Any]) -> None:
-    """Retire an attempt.  Raises Conflict if it turns out to be paid, and ProviderUnreachable."""
-    if retire(attempt).outcome is Outcome.SUCCEEDED:
-        raise Conflict("this charge can no longer be paid", code="charge_not_payable")
+        retire(attempt)
 
 
 def _taken_up(tries: list[sa.Row[Any]], account: OpenAccount, payer: Payer) -> sa.Row[Any] | None:
