@@ -186,7 +186,7 @@ def test_a_desktop_shows_the_wallets_own_code(shopper, merchant):
     page = browser.get()
     assert headings(page) == ["打开支付宝扫一扫"]
     number = attempts_of(charge)[0].out_trade_no
-    assert f'data-wallet-code href="https://qr.alipay.com/{number}"' in page.text
+    assert f'data-wallet-code="https://qr.alipay.com/{number}"' in page.text
     assert "<title>付款二维码</title>" in page.text
 
 
@@ -535,7 +535,7 @@ def test_no_page_of_a_payment_is_kept_or_framed_or_indexed(shopper, merchant):
     assert "default-src 'none'; script-src 'self'; style-src 'self';" in policy
     assert "frame-ancestors 'none'" in policy
     assert "unsafe" not in policy
-    assert page.headers["Referrer-Policy"] == "no-referrer"
+    assert page.headers["Referrer-Policy"] == "strict-origin"
 
 
 def test_only_pages_that_lead_to_a_wallet_let_a_form_leave(shopper, merchant):
