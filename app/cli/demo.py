@@ -178,7 +178,7 @@ def _open_account(merchant_id: str, sandbox_url: str, home: _Home) -> None:
         {"mode": home.mode, "public_key": _public_key(private_key), "name": NAME},
     )
     copied = {ours: str(facts[theirs]) for ours, theirs in home.copied.items()}
-    wanted = {"private_key": private_key} | copied | home.chosen
+    wanted = {"private_key": private_key, **copied, **home.chosen}
     if not rows:
         accounts.add_account(merchant_id, home.provider, livemode=False, name=home.name, settings=wanted)
     elif wanted != stored:
