@@ -10,6 +10,7 @@ from enum import StrEnum
 from sandbox import timing
 
 SECONDS_MAX = 600  # Nobody waits longer than ten minutes for a test.
+TIMES_MAX = 1000
 
 
 class Scope(StrEnum):
@@ -60,6 +61,7 @@ KINDS = {
         Kind("duplicate", Stage.PAYMENT, "[1-9]", "1"),
         Kind("reorder", Stage.PAYMENT, "(waiting|closed)_(before|after)", "waiting_after"),
         Kind("forge", Stage.PAYMENT, _FORGERIES, "bad_signature"),
+        Kind("rotate", Stage.PAYMENT, ""),
         Kind("hang", Stage.CALL, _SECONDS, "30"),
         Kind("server_error", Stage.CALL, "5[0-9][0-9]", "502"),
         Kind("outage", Stage.CALL, "5[0-9][0-9]", "503"),
@@ -109,6 +111,7 @@ MAGIC: dict[int, tuple[tuple[str, str, int | None], ...]] = {
     26: (("orig_resp_code", "04", 3),),
     27: (("resp_code", "03", 1),),
     28: (("forge", "wrong_cn", 1),),
+    29: (("rotate", "", 1),),
 }
 
 
