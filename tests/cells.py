@@ -80,6 +80,10 @@ class Table:
         found: dict[str, Any] = ask("GET", f"{self.house.sandbox_url}/control/trades/{number}").json
         return found
 
+    def copy_keys_again(self) -> None:
+        """What a merchant does when a network announces a new key; here the demo's next start does it."""
+        demo.seed(places.places_of(self.house.settings))
+
     def tell_sandbox(self, method: str, path: str, body: dict[str, Any] | None = None) -> Any:
         answer = ask(method, f"{self.house.sandbox_url}/control/{path}", json_body=body)
         assert answer.status in (200, 201), answer.body

@@ -107,3 +107,13 @@ def test_wechats_own_codes_are_read_by_wechats_camera(cells):
             cells.tell_sandbox("POST", "levers", {name: lever[name] for name in ("name", "scope")})
     assert code == 0, said["steps"]
     is_settled(cells, charge)
+
+
+@pytest.mark.parametrize("wallet", WALLETS)
+def test_a_network_that_changes_keys_on_payment_loses_nothing(cells, wallet):
+    """Whether its news can be read at once or only after a person has copied the new key."""
+    charge = cells.charge(minor=29)
+    code, said = simulate(cells, "pay", cells.link(charge), "--as", "browser", "--provider", wallet)
+    assert (code, said["status"]) == (0, "paid"), said["steps"]
+    cells.copy_keys_again()
+    is_settled(cells, charge)
