@@ -32,6 +32,7 @@ def page() -> str:
             trades=found,
             pulled=pulled,
             kinds=list(levers.KINDS.values()),
+            choices=[(choice, kind.name) for kind in levers.KINDS.values() for choice in kind.choices],
             magic=levers.MAGIC,
         )
 

@@ -184,6 +184,17 @@ def test_magic_amounts_pull_their_levers_at_every_network(far: Any, till: Till) 
             assert [one["name"] for one in pulled if one["out_trade_no"] == f"MAGIC{fen:04d}"] == promised
 
 
+def test_values_that_can_be_listed_are_offered(far: Any) -> None:
+    page = far.get("/?lang=en").text
+    for kind in levers.KINDS.values():
+        for choice in kind.choices:
+            assert f'<option value="{choice}" label="{choice} · ' in page
+            assert far.post("/control/levers", {"name": kind.name, "value": choice}).status == 201
+    assert {"signtest", "closed_before", "risk", "abnormal"} <= {
+        choice for kind in levers.KINDS.values() for choice in kind.choices
+    }
+
+
 def test_how_often_and_for_which_call_are_chosen_by_click(far: Any) -> None:
     Panel(far).press("/panel/levers", name="outage", times="3", method="refund", scope="always")
     [pulled] = far.get("/control/levers").json["data"]
