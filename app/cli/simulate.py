@@ -263,8 +263,11 @@ def _address(url: str, name: str) -> str:
 
 
 def _sandbox(given: str | None) -> str:
-    found = given or places.places_of(runtime.settings()).near_sandbox_url
-    return _address(found, "--sandbox").rstrip("/")
+    """The one that was named; the running demo's, whatever this terminal's SANDBOX_PORT; the usual one."""
+    settings = runtime.settings()
+    running = demo.load(settings)
+    usual = running.sandbox_url if running else places.places_of(settings).near_sandbox_url
+    return _address(given or usual, "--sandbox").rstrip("/")
 
 
 def _app_params(text: str) -> dict[str, Any]:

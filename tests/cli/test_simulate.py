@@ -6,10 +6,11 @@ Every walk against the running house is in tests/test_cells.py.
 from __future__ import annotations
 
 import json
+from dataclasses import fields
 
 import pytest
 
-from app.cli import browser, simulate
+from app.cli import browser, demo, simulate
 
 pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 
@@ -131,6 +132,14 @@ def test_a_bridge_is_played_with_what_the_page_says(run, shop):
     assert sent == {"package": 'prepay_id="1"', "action": "approve"}
 
     assert steps(run(f"{words} browser"))[-1] == "the page calls WeixinJSBridge, which is not to be had there"
+
+
+def test_the_sandbox_is_the_running_demos(run, shop, house):
+    names = (field.name for field in fields(demo.Demo))
+    known = dict.fromkeys(names, "") | {"sandbox_url": shop.url}
+    (house.extensions["mafu.runtime"].settings.data / "demo.json").write_text(json.dumps(known))
+    shop.says("/control/unionpay/sdk_pay", json.dumps({"pay_result": "success"}))
+    assert run("simulate app unionpay", input='{"tn": "1"}').exit_code == 0
 
 
 def test_cookies_are_kept_and_dropped_as_a_browser_does(run, shop):
