@@ -66,6 +66,17 @@ class Table:
         rows = accounts.list_accounts(self.merchant_id, livemode=False)
         return accounts.open_account(next(row.id for row in rows if row.provider == wallet))
 
+    @contextmanager
+    def account_saying(self, wallet: str, **settings: str) -> Iterator[None]:
+        """For a while the shop's account at this wallet says this, too."""
+        account_id = self.account(wallet).id
+        before = accounts.settings_of(account_id)
+        accounts.change_account(account_id, {**before, **settings})
+        try:
+            yield
+        finally:
+            accounts.change_account(account_id, before)
+
     def numbers(self, charge: sa.Row[Any]) -> list[str]:
         """The out_trade_no of every attempt."""
         return [each.out_trade_no for each in attempts.list_attempts(self.merchant_id, charge.id)]

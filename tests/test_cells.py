@@ -94,6 +94,16 @@ def test_who_declines_may_pay_after_all(cells, place, wallet):
     wait_until(lambda: "succeeded" in cells.news_of(charge))
 
 
+def test_inside_alipay_the_pay_sheet_can_stand_on_our_own_page(cells):
+    """For merchants who have JSAPI in their contract: auth_code round trip, trade.create, bridge."""
+    with cells.account_saying("alipay", in_app_product="jsapi"):
+        charge = cells.charge()
+        code, said = simulate(cells, "pay", cells.link(charge), "--as", "alipay", "--provider", "alipay")
+    assert (code, said["status"]) == (0, "paid"), said["steps"]
+    assert any("AlipayJSBridge, which answered 9000" in step for step in said["steps"])
+    is_settled(cells, charge)
+
+
 def test_wechats_own_codes_are_read_by_wechats_camera(cells):
     """The demo has them be http addresses, for cameras of real phones; the real ones are not."""
     levers = cells.tell_sandbox("GET", "levers")["data"]

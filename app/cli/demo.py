@@ -68,7 +68,9 @@ _HOMES = (
         "支付宝 (sandbox)",
         door="apps",
         mode="key",
-        copied={name: name for name in ("app_id", "alipay_public_key", "seller_id", "gateway_url")},
+        copied={
+            name: name for name in ("app_id", "alipay_public_key", "seller_id", "gateway_url", "auth_url")
+        },
     ),
     _Home(
         "wechatpay",

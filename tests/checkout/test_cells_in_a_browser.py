@@ -120,6 +120,18 @@ def test_who_can_pay_there_sees_the_receipt(cells, device, picture, place, walle
     assert cells.state(charge) == "paid"
 
 
+@pytest.mark.parametrize(("place", "wallet"), [("alipay", "alipay")])
+def test_alipays_pay_sheet_on_our_page_leads_to_the_receipt(cells, device, picture, place, wallet):
+    charge = cells.charge()
+    with cells.account_saying(wallet, in_app_product="jsapi"):
+        page = device(place)
+        page.goto(cells.link(charge))
+        page.locator("form.methods [type=submit]").first.click()
+        expect(page.get_by_role("heading", name=PAID)).to_be_visible(timeout=10_000)
+    picture(page, "5-paid-on-our-page")
+    assert cells.state(charge) == "paid"
+
+
 @pytest.mark.parametrize(("place", "wallet"), BLOCKED)
 def test_who_cannot_pay_there_sees_what_to_do(cells, device, picture, place, wallet):
     charge = cells.charge()

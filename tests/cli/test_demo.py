@@ -153,7 +153,7 @@ def test_accounts_follow_the_addresses_that_the_sandbox_gives_itself(shop, house
     house_of_networks.public_url = "http://192.168.1.7:9000"
     demo.seed(places)
     said = {row.provider: accounts.settings_of(row.id) for row in our_accounts()}
-    for provider, name in (("alipay", "gateway_url"), ("wechatpay", "open_url"), ("unionpay", "file_url")):
+    for provider, name in (("alipay", "auth_url"), ("wechatpay", "open_url"), ("unionpay", "file_url")):
         assert said[provider][name].startswith("http://192.168.1.7:9000"), provider
 
 
