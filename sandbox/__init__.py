@@ -76,7 +76,9 @@ def _wire(app: Flask, notifier: Notifier, notify: bool) -> None:
         return {"status": "ok", "networks": sorted(app.extensions["sandbox"].networks)}, 200
 
     @app.errorhandler(Fault)
-    def fault(error: Fault) -> Answer:
+    def fault(error: Fault) -> Answer | tuple[str, int]:
+        if request.path.startswith("/panel/"):
+            return panel.refused(error), error.status
         return error.answer()
 
     @app.before_request

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from flask import Blueprint, current_app
 
@@ -28,6 +28,7 @@ class Network(Protocol):
     label: str
     retry_gaps_s: tuple[float, ...]  # at full length; the notifier divides by the speed
     forgeries: tuple[str, ...]  # the values of the lever ``forge`` that it can act on
+    rotations: tuple[str, ...]  # the keys of its own that it can renew
 
     def blueprints(self) -> list[Blueprint]:
         """The network's gateway and its own control calls."""
@@ -58,6 +59,14 @@ class Network(Protocol):
 
     def return_address(self, trade: Trade) -> str:
         """Where the shopper's browser goes after paying, signed parameters included; "" for nowhere."""
+        ...
+
+    def rotation_of(self, trade: Trade) -> str:
+        """Which of ``rotations`` renews what signs this trade's news; "" if nothing does."""
+        ...
+
+    def rotate(self, what: str) -> dict[str, Any]:
+        """Renew a key, one of ``rotations``; what merchants can see of the new one."""
         ...
 
 

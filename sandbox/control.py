@@ -42,7 +42,7 @@ def pull_lever() -> Answer:
             scope=levers.Scope(scope),
             out_trade_no=out_trade_no,
             method=desk.text(body, "method"),
-            times=desk.whole(body, "times", 1000),
+            times=desk.whole(body, "times", levers.TIMES_MAX),
         )
         with here().store.write() as db:
             row_id = levers.pull(db, wish)
@@ -167,6 +167,13 @@ def forge(out_trade_no: str) -> Answer:
     return _acting(out_trade_no, act)
 
 
+@bp.post("/rotate")
+def rotate() -> Answer:
+    """Renew a key of a network: ``network``, and ``what`` of its keys (the first it has if left out)."""
+    body = desk.body()
+    return renewed(here(), desk.text(body, "network"), desk.text(body, "what")), 200
+
+
 @bp.post("/reset")
 def reset() -> Answer:
     """Forget all trades, notifications and levers; with ``apps`` true, the merchants' apps too."""
@@ -176,6 +183,17 @@ def reset() -> Answer:
         for table in tables:
             db.execute(f"DELETE FROM {table}")
     return {"reset": list(tables)}, 200
+
+
+def renewed(box: Box, code: str, what: str) -> dict[str, Any]:
+    """Renew a network's key; what merchants can see of the new one.  Raises Fault."""
+    network = box.networks.get(code)
+    if network is None:
+        raise Fault(404, "no_such_network", f"network is one of {', '.join(box.networks)}")
+    what = what or network.rotations[0]
+    if what not in network.rotations:
+        raise Fault(400, "invalid_field", f"what is one of {', '.join(network.rotations)}")
+    return network.rotate(what)
 
 
 def shown(box: Box, db: sqlite3.Connection, trade: Trade) -> dict[str, Any]:

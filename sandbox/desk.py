@@ -7,6 +7,7 @@ from typing import Any
 from flask import request
 
 Answer = tuple[dict[str, Any], int]
+_TICKED = "on"  # what a browser sends for a box that is ticked
 _TEXT_MAX = 20_000  # An order string or a certificate; nothing that is asked for is longer.
 
 
@@ -25,7 +26,13 @@ class Fault(Exception):
 
 
 def body() -> dict[str, Any]:
-    """The request's JSON object; {} when there is no body.  Raises Fault."""
+    """The request's JSON object, or the fields that were filled in a form of the panel's; {} without any.
+
+    Raises Fault.
+    """
+    if request.path.startswith("/panel/"):
+        filled = {name: value.strip() for name, value in request.form.items() if value.strip()}
+        return {name: True if value == _TICKED else value for name, value in filled.items()}
     if not request.get_data():
         return {}
     found = request.get_json(silent=True)

@@ -10,6 +10,7 @@ from enum import StrEnum
 from sandbox import timing
 
 SECONDS_MAX = 600  # Nobody waits longer than ten minutes for a test.
+TIMES_MAX = 1000
 
 
 class Scope(StrEnum):
@@ -38,7 +39,14 @@ class Kind:
     default: str = ""
     times: int | None = 1
 
+    @property
+    def choices(self) -> tuple[str, ...]:
+        """The values there are, if they can be listed."""
+        return tuple(self.form.split("|")) if _LISTED.fullmatch(self.form) else ()
 
+
+_LISTED = re.compile(r"\w+(\|\w+)*", re.ASCII)
+_ORDERS = "waiting_after|waiting_before|closed_after|closed_before"
 _SECONDS = r"\d{1,3}(\.\d{1,3})?"
 _YUAN = r"[+-]?\d{1,9}(\.\d{1,2})?"
 _WORD = r"[A-Za-z0-9_.\-]{1,64}"
@@ -58,8 +66,9 @@ KINDS = {
         Kind("delay", Stage.PAYMENT, _SECONDS, "10", None),
         Kind("drop", Stage.PAYMENT, "", "", None),
         Kind("duplicate", Stage.PAYMENT, "[1-9]", "1"),
-        Kind("reorder", Stage.PAYMENT, "(waiting|closed)_(before|after)", "waiting_after"),
+        Kind("reorder", Stage.PAYMENT, _ORDERS, "waiting_after"),
         Kind("forge", Stage.PAYMENT, _FORGERIES, "bad_signature"),
+        Kind("rotate", Stage.PAYMENT, ""),
         Kind("hang", Stage.CALL, _SECONDS, "30"),
         Kind("server_error", Stage.CALL, "5[0-9][0-9]", "502"),
         Kind("outage", Stage.CALL, "5[0-9][0-9]", "503"),
@@ -109,6 +118,7 @@ MAGIC: dict[int, tuple[tuple[str, str, int | None], ...]] = {
     26: (("orig_resp_code", "04", 3),),
     27: (("resp_code", "03", 1),),
     28: (("forge", "wrong_cn", 1),),
+    29: (("rotate", "", 1),),
 }
 
 

@@ -195,6 +195,11 @@ def _take_money(box: Box, db: sqlite3.Connection, trade: Trade, amount_minor: in
         "failure": "",
     }
     trade = trades.move(db, trade, (State.WAITING, State.CLOSED), **columns)
+    if levers.take(db, "rotate", trade.out_trade_no) is not None:
+        network = box.network_of(trade)
+        what = network.rotation_of(trade)
+        if what:
+            network.rotate(what)
     notes.enqueue(box, db, trade, "paid")
     return trade
 

@@ -28,7 +28,7 @@ def demo_banner(settings: Settings, shop: Demo) -> str:
     if "127.0.0.1" in shop.base_url or "localhost" in shop.base_url:
         charge.append(("", "from a phone on the same network: HOST=0.0.0.0 make run"))
     tries = [
-        ("Pay it", f"{flask} simulate pay"),
+        ("Pay it", f"{flask} simulate pay   (--as wechat --provider wechatpay, …)"),
         ("Look at it", f'curl -H "Authorization: Bearer {shop.api_key}" {api}/charges/{shop.charge_id}'),
         ("Another", f"{flask} charge create --amount 9.90 --description Espresso"),
         ("All well?", f"{flask} doctor"),

@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import click
 import sqlalchemy as sa
@@ -41,6 +43,61 @@ LEFT_MIN = timedelta(hours=1)  # a charge that ends sooner is replaced, so that 
 
 _FILE = "demo.json"
 _KEY_NAME, _RECEIVER = "demo", "demo receiver"
+
+
+@dataclass(frozen=True, slots=True)
+class _Home:
+    """How the shop comes to be known at one of the sandbox's networks.
+
+    ``mode`` is how the network signs for it; ``copied`` are our settings by name, and what the network's
+    console calls them; ``chosen`` are settings that nobody has to look up.
+    """
+
+    provider: str
+    name: str
+    door: str
+    mode: str
+    copied: Mapping[str, str]
+    chosen: Mapping[str, str] = field(default_factory=dict)
+
+
+# Each as a merchant who signs up today would have it: keys, but for UnionPay, which knows certificates only.
+_HOMES = (
+    _Home(
+        "alipay",
+        "支付宝 (sandbox)",
+        door="apps",
+        mode="key",
+        copied={
+            name: name for name in ("app_id", "alipay_public_key", "seller_id", "gateway_url", "auth_url")
+        },
+    ),
+    _Home(
+        "wechatpay",
+        "微信支付 (sandbox)",
+        door="merchants",
+        mode="public_key",
+        copied={
+            **{name: name for name in ("appid", "mchid", "merchant_cert", "app_secret")},
+            **{name: name for name in ("public_key_id", "public_key")},
+            "api_v3_key": "apiv3_key",
+            "api_url": "api_base",
+            "open_url": "oauth_base",
+            "sns_url": "oauth_base",
+        },
+    ),
+    _Home(
+        "unionpay",
+        "云闪付 (sandbox)",
+        door="merchants",
+        mode="test",
+        copied={
+            **{name: name for name in ("mer_id", "middle_cert", "root_cert", "gateway_url", "file_url")},
+            "sign_cert": "merchant_cert",
+        },
+        chosen={"environment": "test"},
+    ),
+)
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -81,7 +138,9 @@ def seed(places: Places) -> Demo:
     """Make what is missing, keep what is there, and write it down.  The sandbox must be up."""
     before = load(runtime.settings())
     merchant_id, user_id = _merchant()
-    _open_account(merchant_id, places.near_sandbox_url)
+    for home in _HOMES:
+        _open_account(merchant_id, places.near_sandbox_url, home)
+    _let_cameras_read(places.near_sandbox_url)
     secret = _webhook_secret(merchant_id, places.near_sandbox_url)  # before the charge, which is news
     charge = _charge(merchant_id, before)
     demo = Demo(
@@ -109,20 +168,31 @@ def _merchant() -> tuple[str, str]:
     return (owner.merchant_id, owner.id) if owner else people.add_merchant(NAME, email=EMAIL)
 
 
-def _open_account(merchant_id: str, sandbox_url: str) -> None:
-    """The shop's Alipay account, which follows the sandbox when that moves or forgets."""
-    rows = [row for row in accounts.list_accounts(merchant_id, livemode=False) if row.provider == "alipay"]
+def _open_account(merchant_id: str, sandbox_url: str, home: _Home) -> None:
+    """The shop's account at one network, which follows the sandbox when that moves or forgets."""
+    every = accounts.list_accounts(merchant_id, livemode=False)
+    rows = [row for row in every if row.provider == home.provider]
     stored = accounts.settings_of(rows[0].id) if rows else {}
     private_key = stored.get("private_key") or _new_private_key()
-    app = _ask_sandbox(
-        sandbox_url, "control/alipay/apps", {"public_key": _public_key(private_key), "name": NAME}
+    facts = _ask_sandbox(
+        "POST",
+        f"{sandbox_url}/control/{home.provider}/{home.door}",
+        {"mode": home.mode, "public_key": _public_key(private_key), "name": NAME},
     )
-    names = ("app_id", "alipay_public_key", "seller_id", "gateway_url")
-    wanted = {"private_key": private_key} | {name: str(app[name]) for name in names}
+    copied = {ours: str(facts[theirs]) for ours, theirs in home.copied.items()}
+    wanted = {"private_key": private_key, **copied, **home.chosen}
     if not rows:
-        accounts.add_account(merchant_id, "alipay", livemode=False, name="支付宝 (sandbox)", settings=wanted)
+        accounts.add_account(merchant_id, home.provider, livemode=False, name=home.name, settings=wanted)
     elif wanted != stored:
         accounts.change_account(rows[0].id, wanted)
+
+
+def _let_cameras_read(sandbox_url: str) -> None:
+    """Have WeChat Pay's codes lead to the sandbox: ``weixin://`` would open the real one, on any phone."""
+    name, scope = "http_code", "always"
+    pulled = _ask_sandbox("GET", f"{sandbox_url}/control/levers")["data"]
+    if not any((lever["name"], lever["scope"]) == (name, scope) for lever in pulled):
+        _ask_sandbox("POST", f"{sandbox_url}/control/levers", {"name": name, "scope": scope})
 
 
 def _api_key(merchant_id: str, before: Demo | None) -> str:
@@ -147,7 +217,7 @@ def _webhook_secret(merchant_id: str, sandbox_url: str) -> str:
     else:
         endpoints.enable_endpoint(merchant_id, found.id)
         secret = runtime.vault().unseal(found.sealed_secret, endpoints.secret_place(found.id))
-    _ask_sandbox(sandbox_url, "receiver/secret", {"secret": secret})
+    _ask_sandbox("POST", f"{sandbox_url}/receiver/secret", {"secret": secret})
     return secret
 
 
@@ -161,15 +231,15 @@ def _charge(merchant_id: str, before: Demo | None) -> sa.Row[Any]:
     return lifecycle.open_charge(merchant_id, livemode=False, new=new)
 
 
-def _ask_sandbox(sandbox_url: str, path: str, body: dict[str, str]) -> dict[str, Any]:
+def _ask_sandbox(method: str, url: str, body: dict[str, str] | None = None) -> dict[str, Any]:
     answer = Client().send(
-        "POST",
-        f"{sandbox_url}/{path}",
+        method,
+        url,
         headers={"Content-Type": "application/json"},
-        body=json.dumps(body).encode(),
+        body=json.dumps(body).encode() if body else b"",
     )
     if answer.status not in (200, 201):
-        raise click.ClickException(f"the sandbox answered {answer.status} to /{path}")
+        raise click.ClickException(f"the sandbox answered {answer.status} to {urlsplit(url).path}")
     facts: dict[str, Any] = json.loads(answer.body)
     return facts
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 from flask import Blueprint
 
@@ -21,6 +22,7 @@ class Alipay:
     # Eight deliveries within 25 hours.
     retry_gaps_s: tuple[float, ...] = (240.0, 600.0, 600.0, 3600.0, 7200.0, 21600.0, 54000.0)
     forgeries: tuple[str, ...] = ("bad_signature", "other_key", "other_app", "wrong_amount")
+    rotations: tuple[str, ...] = ("cert",)
 
     def __init__(self, box: Box) -> None:
         self._box = box
@@ -58,6 +60,14 @@ class Alipay:
     def return_address(self, trade: Trade) -> str:
         """The shop's return_url with signed parameters."""
         return news.return_address(self._ring, self._app(trade.app_id), trade)
+
+    def rotation_of(self, trade: Trade) -> str:
+        """Certificates come to an end; the key of key mode stays until a merchant asks for another."""
+        return "cert" if self._app(trade.app_id).mode == "cert" else ""
+
+    def rotate(self, what: str) -> dict[str, Any]:
+        """A new certificate over a new key signs from now on."""
+        return {"alipay_cert_sn": self._ring.rotate()}
 
     def _app(self, app_id: str) -> App:
         with self._box.store.read() as db:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 from flask import Blueprint
 
 from sandbox import levers
 from sandbox.box import Box, Letter
 from sandbox.trades import Refund, State, Trade
-from sandbox.unionpay import codes, control, gateway, merchants, news
+from sandbox.unionpay import codes, control, gateway, keys, merchants, news
 from sandbox.unionpay.keys import Keyring
 
 
@@ -21,6 +22,7 @@ class UnionPay:
     # Five deliveries within a quarter of an hour.
     retry_gaps_s: tuple[float, ...] = (60.0, 120.0, 240.0, 300.0)
     forgeries: tuple[str, ...] = news.FORGERIES
+    rotations: tuple[str, ...] = tuple(keys.ORGANISATIONS)
 
     def __init__(self, box: Box) -> None:
         self._box = box
@@ -59,3 +61,14 @@ class UnionPay:
     def return_address(self, trade: Trade) -> str:
         """A page whose form takes the browser back to frontUrl; QR codes and apps have no way back."""
         return f"/unionpay/return/{trade.code}" if trade.return_url else ""
+
+    def rotation_of(self, trade: Trade) -> str:
+        """The certificate of the system that the merchant is at."""
+        with self._box.store.read() as db:
+            merchant = merchants.find(db, trade.app_id)
+        assert merchant is not None  # A payment is entered by its merchant, and reset takes both.
+        return merchant.mode
+
+    def rotate(self, what: str) -> dict[str, Any]:
+        """A new certificate of the same authority signs from now on."""
+        return control.rotated(self._ring, what)

@@ -59,8 +59,7 @@ def blueprint(ring: Keyring) -> Blueprint:
         mode = desk.text(desk.body(), "mode", "production")
         if mode not in keys.ORGANISATIONS:
             raise Fault(400, "invalid_mode", "mode is 'production' or 'test'")
-        ring.rotate(mode)
-        return {"unionpay_cert": ring.seal(mode).cert, "unionpay_cert_id": ring.seal(mode).cert_id}, 200
+        return rotated(ring, mode), 200
 
     @bp.post("/sdk_pay")
     def sdk_pay() -> Answer:
@@ -86,6 +85,13 @@ def shown(box: Box, ring: Keyring, merchant: Merchant) -> dict[str, Any]:
         "gateway_url": f"{box.public_url}/gateway/api",
         "file_url": f"{box.public_url}{FILES}",
     }
+
+
+def rotated(ring: Keyring, mode: str) -> dict[str, Any]:
+    """A new certificate for one of UnionPay's systems."""
+    ring.rotate(mode)
+    seal = ring.seal(mode)
+    return {"unionpay_cert": seal.cert, "unionpay_cert_id": seal.cert_id}
 
 
 def _sdk_pay(box: Box, tn: str, action: str) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping
+from typing import Any
 
 from flask import Blueprint
 
@@ -24,6 +25,7 @@ class WechatPay:
         *(10800.0, 10800.0, 10800.0, 21600.0, 21600.0),
     )
     forgeries: tuple[str, ...] = news.FORGERIES
+    rotations: tuple[str, ...] = control.ROTATIONS
 
     def __init__(self, box: Box) -> None:
         self._box = box
@@ -65,3 +67,14 @@ class WechatPay:
     def return_address(self, trade: Trade) -> str:
         """The H5 page's redirect_url, as the shop gave it: nothing is added, nothing is proved."""
         return trade.return_url
+
+    def rotation_of(self, trade: Trade) -> str:
+        """The public key where the merchant knows no other, else the platform certificate."""
+        with self._box.store.read() as db:
+            merchant = merchants.find(db, trade.app_id)
+        assert merchant is not None  # An order is entered by its merchant, and reset takes both.
+        return "public_key" if merchant.mode == "public_key" else "cert"
+
+    def rotate(self, what: str) -> dict[str, Any]:
+        """A new platform certificate, at once or in two steps, or a new public key."""
+        return control.rotated(self._ring, what)

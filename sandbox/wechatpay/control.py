@@ -20,6 +20,7 @@ from sandbox.wechatpay.orders import CODE_HEAD, openid_of
 from sandbox.wechatpay.wallet import AUTHORIZE_PATH
 
 _DONE = (Outcome.PAID, Outcome.ALREADY_PAID, Outcome.PROCESSING)
+ROTATIONS = ("cert", "announce", "switch", "public_key")
 _WISHES = ("public_key", "cert", "mode", "mchid", "appid", "mobile_appid", "apiv3_key", "domain", "name")
 
 
@@ -60,7 +61,10 @@ def _add_acts(bp: Blueprint, ring: Keyring) -> None:
 
     @bp.post("/rotate")
     def rotate() -> Answer:
-        return _rotate(ring, desk.text(desk.body(), "what")), 200
+        what = desk.text(desk.body(), "what")
+        if what not in ROTATIONS:
+            raise Fault(400, "invalid_field", f"what is one of {', '.join(ROTATIONS)}")
+        return rotated(ring, what), 200
 
     @bp.get("/scan")
     def scan() -> AnyResponse:
@@ -106,16 +110,14 @@ def shown(box: Box, ring: Keyring, merchant: Merchant) -> dict[str, Any]:
     return facts
 
 
-def _rotate(ring: Keyring, what: str) -> dict[str, Any]:
+def rotated(ring: Keyring, what: str) -> dict[str, Any]:
     """New keys: ``cert`` at once; ``announce`` and ``switch`` the same in two steps; ``public_key``."""
     if what == "public_key":
         return {"turn": ring.rotate_public_key()}
-    if what in ("cert", "announce", "switch"):
-        serial = ring.platform_signer().serial
-        if what != "switch":
-            serial = ring.announce_certificate()
-        return {"serial_no": serial if what == "announce" else ring.use_newest_certificate()}
-    raise Fault(400, "invalid_field", "what is cert, announce, switch or public_key")
+    serial = ring.platform_signer().serial
+    if what != "switch":
+        serial = ring.announce_certificate()
+    return {"serial_no": serial if what == "announce" else ring.use_newest_certificate()}
 
 
 def _jsapi_pay(box: Box, body: dict[str, Any]) -> dict[str, Any]:

@@ -10,7 +10,7 @@ import json
 import re
 import secrets
 import sqlite3
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from sandbox import rsakeys, timing
 from sandbox.wechatpay import keys
@@ -64,7 +64,7 @@ def register(db: sqlite3.Connection, ring: Keyring, wish: Wish) -> tuple[Merchan
     """The merchant of this key, made if it is new; says whether it is.  A step.  Raises ValueError.
 
     A known merchant that names another mode is moved over to it: so a migration goes from "cert" to
-    "both" to "public_key".
+    "both" to "public_key".  One that names another domain moves there.
     """
     _check(wish)
     given = rsakeys.key_in(wish.cert) if wish.cert else wish.public_key
@@ -150,11 +150,12 @@ def _made(db: sqlite3.Connection, ring: Keyring, wish: Wish, public_key: str) ->
 
 
 def _moved(db: sqlite3.Connection, merchant: Merchant, wish: Wish) -> Merchant:
-    mode = wish.mode or merchant.mode
-    db.execute("UPDATE apps SET mode = ? WHERE network = ? AND app_id = ?", (mode, NETWORK, merchant.mchid))
-    found = find(db, merchant.mchid)
-    assert found is not None
-    return found
+    moved = replace(merchant, mode=wish.mode or merchant.mode, domain=wish.domain or merchant.domain)
+    db.execute(
+        "UPDATE apps SET mode = ?, details = ? WHERE network = ? AND app_id = ?",
+        (moved.mode, _details(moved), NETWORK, merchant.mchid),
+    )
+    return moved
 
 
 def _details(merchant: Merchant) -> str:

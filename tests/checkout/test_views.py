@@ -186,7 +186,7 @@ def test_a_desktop_shows_the_wallets_own_code(shopper, merchant):
     page = browser.get()
     assert headings(page) == ["打开支付宝扫一扫"]
     number = attempts_of(charge)[0].out_trade_no
-    assert f'data-wallet-code href="https://qr.alipay.com/{number}"' in page.text
+    assert f'data-wallet-code="https://qr.alipay.com/{number}"' in page.text
     assert "<title>付款二维码</title>" in page.text
 
 

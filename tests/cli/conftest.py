@@ -16,6 +16,7 @@ from flask import Flask
 from werkzeug.serving import make_server
 
 from sandbox import create_sandbox
+from sandbox.box import Box
 from tests.conftest import running, settings_for
 
 Run = Callable[..., Result]
@@ -67,14 +68,28 @@ def site() -> Iterator[Site]:
     yield from _served(server, found)
 
 
+@pytest.fixture(scope="session")
+def network_keys(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One set of the networks' keys for all tests: making them is slow, and they are not what is tested."""
+    return tmp_path_factory.mktemp("far")
+
+
 @pytest.fixture
-def far(tmp_path: Path) -> Iterator[str]:
-    """The address of a real sandbox in this process."""
-    application = create_sandbox(str(tmp_path / "far"), public_url="http://127.0.0.1:1", notify=False)
+def house_of_networks(network_keys: Path) -> Iterator[Box]:
+    """A real sandbox in this process, which has forgotten everything but its keys."""
+    application = create_sandbox(str(network_keys), public_url="http://127.0.0.1:1", notify=False)
     server = make_server("127.0.0.1", 0, application, threaded=True)
-    url = f"http://127.0.0.1:{server.port}"
-    application.extensions["sandbox"].public_url = url
-    yield from _served(server, url)
+    box: Box = application.extensions["sandbox"]
+    box.public_url = f"http://127.0.0.1:{server.port}"
+    yield from _served(server, box)
+    application.test_client().post("/control/reset", json={"apps": True})
+    box.store.close()
+
+
+@pytest.fixture
+def far(house_of_networks: Box) -> str:
+    """The sandbox's address."""
+    return house_of_networks.public_url
 
 
 @pytest.fixture

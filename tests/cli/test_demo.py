@@ -15,6 +15,7 @@ from app.cli import demo
 from app.cli.places import Places
 from app.http import Client
 from app.merchants import accounts, keys, people
+from app.providers import REGISTRY
 from app.providers.base import Scene
 from app.queue import Job
 from app.webhooks import endpoints, signature
@@ -68,19 +69,30 @@ def test_the_receiver_knows_the_secret(shop, far):
     assert Client().send("POST", f"{far}/receiver/hook", headers=headers, body=body).status == 204
 
 
-def test_the_account_can_speak_to_the_sandbox(shop):
-    [row] = accounts.list_accounts(owner().merchant_id, livemode=False)
+def account_of(provider: str):
+    [row] = [row for row in our_accounts() if row.provider == provider]
+    return row
+
+
+def our_accounts():
+    return accounts.list_accounts(owner().merchant_id, livemode=False)
+
+
+@pytest.mark.parametrize("provider", sorted(REGISTRY))
+def test_every_network_can_be_spoken_to_and_a_phones_camera_reads_its_code(shop, provider):
     payer = Payer(Scene.DESKTOP, "http://127.0.0.1/C/x")
-    step = attempts.start_attempt(shop.charge_id, accounts.open_account(row.id), payer).step
-    assert step.content.startswith(shop.sandbox_url)
+    account = accounts.open_account(account_of(provider).id)
+    step = attempts.start_attempt(shop.charge_id, account, payer).step
+    assert step.content.startswith(f"{shop.sandbox_url}/qr/")
 
 
-def test_a_second_start_keeps_everything_but_the_way_in(shop, house, places):
+def test_a_second_start_keeps_everything_but_the_way_in(shop, house, places, far):
     before = rows_of(Job)
     again = demo.seed(places)
     assert asdict(again) | {"sign_in_url": ""} == asdict(shop) | {"sign_in_url": ""}
     assert again.sign_in_url != shop.sign_in_url
-    assert len(accounts.list_accounts(owner().merchant_id, livemode=False)) == 1
+    assert sorted(row.provider for row in our_accounts()) == sorted(REGISTRY)
+    assert len(requests.get(f"{far}/control/levers", timeout=5).json()["data"]) == 1
     assert len(endpoints.list_endpoints(owner().merchant_id, livemode=False)) == 1
     assert len(keys.list_keys(owner().merchant_id)) == 1
     assert len(rows_of(Job)) == len(before)
@@ -107,14 +119,27 @@ def test_a_file_that_makes_no_sense_is_written_anew(shop, house, places, folder,
     assert keys.authenticate(demo.seed(places).api_key)
 
 
-def test_a_sandbox_that_forgot_the_shop_is_told_again(shop, house, places, far):
-    [row] = accounts.list_accounts(owner().merchant_id, livemode=False)
-    before = accounts.settings_of(row.id)
+@pytest.mark.parametrize(
+    ("provider", "number"), [("alipay", "app_id"), ("wechatpay", "mchid"), ("unionpay", "mer_id")]
+)
+def test_a_sandbox_that_forgot_the_shop_is_told_again(shop, house, places, far, provider, number):
+    before = accounts.settings_of(account_of(provider).id)
     requests.post(f"{far}/control/reset", json={"apps": True}, timeout=5).raise_for_status()
     demo.seed(places)
-    after = accounts.settings_of(row.id)
+    after = accounts.settings_of(account_of(provider).id)
     assert after["private_key"] == before["private_key"]
-    assert after["app_id"] != before["app_id"]
+    assert after[number] != before[number]
+
+
+def test_a_shop_of_one_network_gets_the_others(house, places, monkeypatch):
+    with monkeypatch.context() as older:
+        older.setattr(demo, "_HOMES", demo._HOMES[:1])
+        first = demo.seed(places)
+    [alone] = our_accounts()
+    again = demo.seed(places)
+    assert (again.api_key, again.charge_id) == (first.api_key, first.charge_id)
+    assert alone.id == account_of("alipay").id
+    assert {row.provider for row in our_accounts()} == set(REGISTRY)
 
 
 def test_a_sandbox_that_moved_is_followed(shop, house, site, far):
@@ -123,6 +148,14 @@ def test_a_sandbox_that_moved_is_followed(shop, house, site, far):
     assert [row.url for row in endpoints.list_endpoints(owner().merchant_id, livemode=False)] == [
         f"{moved}/receiver/hook"
     ]
+
+
+def test_accounts_follow_the_addresses_that_the_sandbox_gives_itself(shop, house, places, house_of_networks):
+    house_of_networks.public_url = "http://192.168.1.7:9000"
+    demo.seed(places)
+    said = {row.provider: accounts.settings_of(row.id) for row in our_accounts()}
+    for provider, name in (("alipay", "auth_url"), ("wechatpay", "open_url"), ("unionpay", "file_url")):
+        assert said[provider][name].startswith("http://192.168.1.7:9000"), provider
 
 
 def test_a_disabled_endpoint_is_enabled_again(shop, house, places):

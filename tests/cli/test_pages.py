@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from app.cli.pages import read_page
 
 HTML = """<!doctype html><body><aside class="test bar">Test</aside>
@@ -12,7 +14,7 @@ HTML = """<!doctype html><body><aside class="test bar">Test</aside>
 <form method="post"><button name="action" value="approve">Yes</button>
 <button name="action" value="decline" disabled>No</button></form>
 <input name="stray" value="outside"><form action="/search"><input name="q"></form>
-<a data-wallet-code href="../qr/1">code</a><a data-wallet-code href="../qr/2">code</a></body>"""
+<i data-wallet-code="weixin://a?b=1&amp;c">code</i><i data-wallet-code="2">code</i></body>"""
 
 
 def test_what_is_sent_and_what_can_be_chosen():
@@ -32,10 +34,34 @@ def test_the_form_that_offers_a_choice_is_found():
     assert page.form_offering("action", "cancel") is None
 
 
-def test_marked_links_and_classes():
+def test_marks_and_classes():
     page = read_page("http://h/C/t", HTML)
-    assert page.links == {"data-wallet-code": "http://h/qr/1"}
+    assert page.marks == {"data-wallet-code": "weixin://a?b=1&c"}
     assert {"test", "bar"} <= page.classes
+
+
+@pytest.mark.parametrize(
+    ("button", "adds"),
+    [
+        ("<button data-onward>Go</button>", {}),
+        ('<button data-onward name="provider" value="alipay">Go</button>', {"provider": "alipay"}),
+        ("<button>Go</button>", None),
+        ("<button data-onward disabled>Go</button>", None),
+    ],
+)
+def test_the_button_that_a_script_would_press(button, adds):
+    page = read_page("http://h/C/t", f"<form></form><form>{button}</form>")
+    assert page.forms[1].onward == adds
+    assert (page.onward is page.forms[1]) is (adds is not None)
+
+
+def test_what_the_main_part_says_is_read_line_by_line():
+    page = read_page(
+        "http://h/",
+        "<p>bar</p><main><h1>Open in\n <b>WeChat</b></h1><svg><title>code</title></svg><p></p>"
+        "<ol><li>Copy<li>Paste</li></ol><p>1 &lt; 2<script>x</script></p>loose</main><p>foot</p>",
+    )
+    assert page.words == ["Open in WeChat", "Copy", "Paste", "1 < 2"]
 
 
 def test_a_broken_page_is_read_as_far_as_it_goes():

@@ -412,6 +412,12 @@ def test_a_new_public_key_leaves_the_old_one_to_those_who_name_it(
     assert renewed.read(heard)["event_type"] == "TRANSACTION.SUCCESS"
 
 
+def test_a_merchant_can_move_to_another_domain(far: Any, mch: Any, app_key: Any) -> None:
+    moved = wechat.join(far, app_key, domain="shop.test")
+    assert moved.facts == mch.facts | {"domain": "shop.test"}
+    assert wechat.join(far, app_key).facts == moved.facts
+
+
 def test_registering_the_same_key_finds_the_same_merchant(far: Any, mch: Any, app_key: Any) -> None:
     again = wechat.join(far, app_key)
     assert again.facts == mch.facts
