@@ -11,12 +11,12 @@ from app import clock
 from app.charges import attempts, lifecycle, refunds
 from app.charges.attempts import Payer
 from app.charges.commands import NewCharge, NewRefund
-from app.charges.models import Charge
+from app.charges.models import Charge, Refund
 from app.charges.settle import settle
 from app.db import reading, transaction
 from app.merchants import accounts
 from app.money import Money
-from app.providers.base import NextStep, Outcome, PaymentResult, Scene
+from app.providers.base import NextStep, Outcome, PaymentResult, RefundResult, Scene
 from app.webhooks.models import Event
 from tests.conftest import Shop
 from tests.far_side import AlipayFarSide
@@ -70,6 +70,15 @@ def refund(shop: Shop, charge_id: str, minor: int | None = None, **more: Any) ->
     """A refund that the merchant asked for, not sent yet."""
     with transaction() as tx:
         return refunds.create_refund(tx, shop.id, NewRefund(charge_id, minor, **more))
+
+
+def end_refund(shop: Shop, refund_id: str, outcome: Outcome, word: str = "WORD", **more: bool) -> None:
+    """The provider says what became of a refund."""
+    number = row_of(Refund, id=refund_id).out_refund_no
+    with transaction() as tx:
+        refunds.settle_refund(
+            tx, shop.account_id, RefundResult("", number, outcome, provider_status=word, **more)
+        )
 
 
 def _add_account(charge: sa.Row[Any]) -> str:

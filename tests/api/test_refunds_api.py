@@ -5,24 +5,15 @@ from __future__ import annotations
 import pytest
 
 from app.charges.models import Refund
-from app.charges.refunds import settle_refund
-from app.db import transaction
-from app.providers.base import Outcome, RefundResult
+from app.providers.base import Outcome
 from app.queue import Job, Kind
 from tests.api.calls import error_of, refusal
-from tests.books import event_types, make_charge, make_paid, row_of, rows_of
+from tests.books import end_refund, event_types, make_charge, make_paid, row_of, rows_of
 
 
 @pytest.fixture
 def paid(merchant):
     return make_paid(merchant)
-
-
-def end(account_id, refund_id, outcome):
-    """The provider says what became of it."""
-    number = row_of(Refund, id=refund_id).out_refund_no
-    with transaction() as tx:
-        settle_refund(tx, account_id, RefundResult("", number, outcome, provider_status="WORD"))
 
 
 def left_of(api, charge_id):
@@ -81,7 +72,7 @@ def test_the_same_request_again_is_one_refund(api, paid):
 
 def test_a_failed_one_gives_its_amount_back_and_names_the_providers_word(api, merchant, paid):
     refund_id = api.refund(paid.id, amount=450).get_json()["id"]
-    end(merchant.account_id, refund_id, Outcome.FAILED)
+    end_refund(merchant, refund_id, Outcome.FAILED)
     body = api.get(f"/v1/refunds/{refund_id}").get_json()
     assert (body["status"], body["failure_code"]) == ("failed", "WORD")
     assert body["finished_at"] is not None
@@ -92,8 +83,8 @@ def test_a_list_is_narrowed_and_paged(api, merchant, paid):
     other = make_paid(merchant)
     ids = [api.refund(paid.id, amount=1).get_json()["id"] for _ in range(5)]
     api.refund(other.id)
-    end(merchant.account_id, ids[0], Outcome.SUCCEEDED)
-    end(merchant.account_id, ids[1], Outcome.FAILED)
+    end_refund(merchant, ids[0], Outcome.SUCCEEDED)
+    end_refund(merchant, ids[1], Outcome.FAILED)
 
     def found(query):
         return [refund["id"] for refund in api.get(f"/v1/refunds?{query}").get_json()["data"]]
