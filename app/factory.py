@@ -20,7 +20,7 @@ from app import cli, db, i18n, logs, problems, runtime
 from app.answers import ErrorAnswer
 from app.callbacks import views as callbacks_views
 from app.charges import api as charges_api
-from app.charges import refunds_api
+from app.charges import refunds_api, refunds_views
 from app.charges import views as charges_views
 from app.checkout import views as checkout_views
 from app.config import Settings, load_settings
@@ -114,7 +114,7 @@ def _add_rooms(app: OpenAPI) -> None:
     for api in (charges_api.bp, refunds_api.bp, webhooks_api.bp, webhooks_api.events_bp):
         app.register_api(api)
         csrf.exempt(api)  # a bearer key is not sent by a browser on its own
-    for room in (merchants_views.bp, charges_views.bp, webhooks_views.bp):
+    for room in (merchants_views.bp, charges_views.bp, refunds_views.bp, webhooks_views.bp):
         app.register_blueprint(room)
     for public in (checkout_views.bp, callbacks_views.bp):
         app.register_blueprint(public)

@@ -7,13 +7,13 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from app.charges.models import Attempt, Refund
+from app.charges.models import Attempt, Charge, Refund
 from app.charges.states import RefundState
 from app.db import reading, table_of
 from app.errors import InvalidRequest, NotFound
 from app.ids import is_id
 
-_refunds, _attempts = table_of(Refund), table_of(Attempt)
+_refunds, _attempts, _charges = table_of(Refund), table_of(Attempt), table_of(Charge)
 _repeats = _refunds.alias()
 _FIND = sa.select(*_refunds.c).where(
     _refunds.c.merchant_id == sa.bindparam("merchant_id"), _refunds.c.id == sa.bindparam("refund_id")
@@ -23,11 +23,21 @@ _REPEATED_BY = (
     .where(_repeats.c.merchant_id == _refunds.c.merchant_id, _repeats.c.replaces == _refunds.c.id)
     .scalar_subquery()
 )
-_LISTED: sa.Select[Any] = sa.select(
-    *_refunds.c, _attempts.c.provider, _REPEATED_BY.label("repeated_by")
-).join(
-    _attempts,
-    sa.and_(_attempts.c.merchant_id == _refunds.c.merchant_id, _attempts.c.id == _refunds.c.attempt_id),
+_LISTED: sa.Select[Any] = (
+    sa.select(
+        *_refunds.c,
+        _attempts.c.provider,
+        _charges.c.description.label("charge_description"),
+        _REPEATED_BY.label("repeated_by"),
+    )
+    .join(
+        _attempts,
+        sa.and_(_attempts.c.merchant_id == _refunds.c.merchant_id, _attempts.c.id == _refunds.c.attempt_id),
+    )
+    .outerjoin(  # not all money belongs to a charge
+        _charges,
+        sa.and_(_charges.c.merchant_id == _refunds.c.merchant_id, _charges.c.id == _refunds.c.charge_id),
+    )
 )
 
 
@@ -53,7 +63,8 @@ def find(merchant_id: str, refund_id: str, *, livemode: bool | None = None) -> s
 
 
 def search(merchant_id: str, *, livemode: bool, wanted: RefundFilter) -> tuple[list[sa.Row[Any]], bool]:
-    """One page, newest first, and whether there is more; with each its ``provider`` and ``repeated_by``.
+    """One page, newest first, and whether there is more; with each its ``provider``, ``repeated_by``
+    and ``charge_description`` (None without a charge).
 
     Raises InvalidRequest for a bad cursor.
     """
