@@ -189,7 +189,7 @@ def _trade(row: Mapping[str, str]) -> StatementLine | None:
         raise ValueError("a refund without its columns")
     if kind == "refund" and row.get(_REFUND_STATE) == "FAIL":
         return None
-    is_open = kind == "refund" and row.get(_REFUND_STATE, "") not in ("", "SUCCESS")
+    is_open = kind == "refund" and row.get(_REFUND_STATE) != "SUCCESS"
     amount = Money.from_major(row[_AMOUNT], currency) if kind == "payment" else back
     return StatementLine(
         kind=kind,
