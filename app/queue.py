@@ -118,6 +118,11 @@ def put_back(tx: Connection, claim: Claim, due_at: datetime) -> bool:
     return tx.execute(sa.update(_jobs).where(*_held(claim)).values(due_at=due_at, token=None)).rowcount == 1
 
 
+def extend(tx: Connection, claim: Claim, until: datetime) -> bool:
+    """Hold a job longer than its lease was, before that ends.  A step.  False: the lease was lost."""
+    return tx.execute(sa.update(_jobs).where(*_held(claim)).values(due_at=until)).rowcount == 1
+
+
 def holds(tx: Connection, claim: Claim) -> bool:
     """Whether this claim is still ours; on PostgreSQL the row stays locked until the commit.  A step."""
     return tx.execute(sa.select(_jobs.c.token).where(*_held(claim)).with_for_update()).first() is not None

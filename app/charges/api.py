@@ -235,7 +235,7 @@ class ChargeAnswer(BaseModel):
     livemode: bool
     status: ChargeState
     amount: int
-    amount_refunded: int
+    amount_refunded: int = Field(description="What has gone back or is on its way.")
     currency: str
     description: str
     merchant_order_no: str | None

@@ -40,6 +40,8 @@ RETRY = timedelta(minutes=30)
 # A day without trades has no bill at all, which no provider tells apart from one that is not there yet.
 WAIT_FOR_BILL = timedelta(days=1)
 WAIT_FOR_ANSWERS = timedelta(days=3)
+# A file of a million lines takes minutes, and a second worker must not begin on it meanwhile.
+LEASE = timedelta(hours=1)
 BATCH = 500  # lines looked up at once
 
 _attempts, _refunds, _accounts = table_of(Attempt), table_of(Refund), table_of(ProviderAccount)
@@ -112,6 +114,9 @@ def schedule() -> None:
 
 def follow(claim: Claim) -> None:
     """Go through one bill; put the job back while it is not there yet, or leaves questions open."""
+    with transaction() as tx:
+        if not queue.extend(tx, claim, moment(tx) + LEASE):
+            return
     account_id, _, digits = claim.subject_id.partition(":")
     day = datetime.strptime(digits, "%Y%m%d").replace(tzinfo=clock.BEIJING).date()
     patience, is_missing = WAIT_FOR_ANSWERS, False

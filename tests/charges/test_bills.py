@@ -206,3 +206,31 @@ def test_open_questions_bring_the_bill_back(merchant, mornings):
     mornings.until(NOON + timedelta(days=1, hours=1))
     assert row_of(Charge).state == ChargeState.PAID
     assert read_to() == TODAY
+
+
+def test_a_bill_is_in_one_workers_hands_however_long_it_takes(merchant, at):
+    at(NOON + timedelta(days=1))
+    provider = stand_in(merchant)
+    with transaction() as tx:
+        queue.put(tx, Kind.BILL, merchant.id, bills.subject_of(merchant.account_id, TODAY), clock.now())
+
+    def claim():
+        with transaction() as tx:
+            return queue.claim(tx, Kind.BILL, limit=1, lease=timedelta(seconds=60))
+
+    class Slow(list):
+        """A bill that is still being read after the usual lease."""
+
+        def __iter__(self):
+            at(timedelta(minutes=20))
+            assert claim() == []
+            return iter(())
+
+    provider.bill = Slow()
+    [mine] = claim()
+    at(timedelta(seconds=61))
+    [other] = claim()
+    bills.follow(mine)  # its lease was lost: it does nothing
+    assert provider.calls == []
+    bills.follow(other)
+    assert (provider.calls, read_to()) == (["statement"], TODAY)
