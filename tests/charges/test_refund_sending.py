@@ -6,13 +6,15 @@ from datetime import timedelta
 
 import pytest
 
+from app.callbacks import inbox
 from app.charges.models import Attempt, Incident, Refund
 from app.charges.states import RefundState
 from app.errors import ProviderRejected, ProviderUnreachable
+from app.merchants import accounts
 from app.money import Money
 from app.providers.base import Outcome, RefundResult
 from app.queue import Job, Kind
-from tests.books import charge_of, make_paid, refund, row_of, rows_of
+from tests.books import charge_of, event_types, make_paid, refund, row_of, rows_of
 from tests.charges.scripted import stand_in
 from tests.review.rounds import work
 
@@ -129,3 +131,19 @@ def test_parts_of_one_order_wait_for_their_turn_where_the_provider_wants_them_ap
         work(Kind.REFUND)
     assert provider.calls.count("refund") == 19
     assert rows_of(Incident) == []
+
+
+def test_news_of_a_refund_comes_by_callback_too(merchant, far_side):
+    paid = make_paid(merchant, far_side)
+    number = row_of(Attempt, id=paid.paid_attempt_id).out_trade_no
+    made = refund(merchant, paid.id, 450)
+    far_side.is_down = True
+    work(Kind.REFUND)
+    assert state_of(made) == RefundState.RESERVED
+    fields = {"refund_fee": "4.50", "gmt_refund": "2026-03-02 12:00:00.000", "out_biz_no": made.out_refund_no}
+    for _ in range(2):
+        inbox.receive(accounts.open_account(merchant.account_id), far_side.notice(number, **fields))
+    assert state_of(made) == RefundState.SUCCEEDED
+    assert charge_of(merchant, paid.id).refunded_minor == 450
+    assert event_types(made.id) == ["refund.created", "refund.succeeded"]
+    assert rows_of(Job, kind=Kind.REFUND) == []
