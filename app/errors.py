@@ -123,9 +123,25 @@ class ProviderRejected(ProviderError):
 
 
 class ProviderUnreachable(ProviderError):
-    """The outcome is unknown: query with the same number, never assume failure."""
+    """The outcome is unknown: query with the same number, never assume failure.
+
+    ``needs_person``: it stays so until the merchant does something over there.  ``retry_after_s``: the
+    provider takes one such call at a time, this far apart.
+    """
 
     code = "provider_unreachable"
+
+    def __init__(
+        self,
+        detail: str,
+        *,
+        provider_code: str | None = None,
+        needs_person: bool = False,
+        retry_after_s: int | None = None,
+    ) -> None:
+        super().__init__(detail, provider_code=provider_code)
+        self.needs_person = needs_person
+        self.retry_after_s = retry_after_s
 
 
 class NumberTaken(ProviderUnreachable):

@@ -20,6 +20,7 @@ from app import cli, db, i18n, logs, problems, runtime
 from app.answers import ErrorAnswer
 from app.callbacks import views as callbacks_views
 from app.charges import api as charges_api
+from app.charges import refunds_api, refunds_views
 from app.charges import views as charges_views
 from app.checkout import views as checkout_views
 from app.config import Settings, load_settings
@@ -110,10 +111,10 @@ def create_app(settings: Settings | None = None) -> Flask:
 
 def _add_rooms(app: OpenAPI) -> None:
     csrf = CSRFProtect(app)
-    for api in (charges_api.bp, webhooks_api.bp, webhooks_api.events_bp):
+    for api in (charges_api.bp, refunds_api.bp, webhooks_api.bp, webhooks_api.events_bp):
         app.register_api(api)
         csrf.exempt(api)  # a bearer key is not sent by a browser on its own
-    for room in (merchants_views.bp, charges_views.bp, webhooks_views.bp):
+    for room in (merchants_views.bp, charges_views.bp, refunds_views.bp, webhooks_views.bp):
         app.register_blueprint(room)
     for public in (checkout_views.bp, callbacks_views.bp):
         app.register_blueprint(public)
@@ -132,7 +133,7 @@ def _document(app: OpenAPI) -> dict[str, Any]:
     for operations in document["paths"].values():
         for operation in operations.values():
             operation["description"] = operation["description"].replace("<br/>", "\n").replace("``", "`")
-    for model in (charges_api.ChargeBody, webhooks_api.EndpointBody):
+    for model in (charges_api.ChargeBody, refunds_api.RefundBody, webhooks_api.EndpointBody):
         schema = model.model_json_schema(ref_template="#/components/schemas/{model}")
         schema.pop("$defs", None)
         document["components"]["schemas"][model.__name__] = schema

@@ -18,7 +18,7 @@ import sqlalchemy as sa
 from sqlalchemy import Connection
 from sqlalchemy.orm import Mapped, mapped_column
 
-from app.db import Base, is_among, moment, table_of
+from app.db import Base, insert_or_skip, is_among, moment, table_of
 
 
 class Kind(StrEnum):
@@ -28,6 +28,7 @@ class Kind(StrEnum):
     QUERY = "query"  # ask the provider about an attempt
     EXPIRE = "expire"  # close a charge whose time is up
     REFUND = "refund"  # send a reserved refund, or ask about it
+    BILL = "bill"  # go through an account's bill of a day
 
 
 class Job(Base):
@@ -61,6 +62,12 @@ class Claim:
 def put(tx: Connection, kind: Kind, merchant_id: str, subject_id: str, due_at: datetime) -> None:
     """Add a job.  A step.  The same job twice violates the primary key: callers know whose it is."""
     put_many(tx, [(kind, merchant_id, subject_id, due_at)])
+
+
+def put_once(tx: Connection, kind: Kind, merchant_id: str, subject_id: str, due_at: datetime) -> bool:
+    """Add a job unless it is there.  A step.  Whether it was added."""
+    job = {"kind": kind, "merchant_id": merchant_id, "subject_id": subject_id, "due_at": due_at, "tries": 0}
+    return bool(tx.execute(insert_or_skip(tx, _jobs), job).rowcount)
 
 
 def put_many(tx: Connection, jobs: Sequence[tuple[Kind, str, str, datetime]]) -> None:
@@ -109,6 +116,11 @@ def finish(tx: Connection, claim: Claim) -> bool:
 def put_back(tx: Connection, claim: Claim, due_at: datetime) -> bool:
     """Make a claimed job due later.  A step.  False: the lease was lost."""
     return tx.execute(sa.update(_jobs).where(*_held(claim)).values(due_at=due_at, token=None)).rowcount == 1
+
+
+def extend(tx: Connection, claim: Claim, until: datetime) -> bool:
+    """Hold a job longer than its lease was, before that ends.  A step.  False: the lease was lost."""
+    return tx.execute(sa.update(_jobs).where(*_held(claim)).values(due_at=until)).rowcount == 1
 
 
 def holds(tx: Connection, claim: Claim) -> bool:

@@ -17,7 +17,7 @@ import structlog
 from flask import Flask
 
 from app import queue
-from app.charges import refunds, sweeps
+from app.charges import bills, refund_sending, sweeps
 from app.db import moment, reading, transaction
 from app.http import Sender
 from app.merchants import idempotency
@@ -30,9 +30,10 @@ from app.webhooks.courier import Courier
 JOBS: dict[Kind, Callable[[Claim], None]] = {
     Kind.QUERY: sweeps.query_attempt,
     Kind.EXPIRE: sweeps.expire_charge,
-    Kind.REFUND: refunds.pursue,
+    Kind.REFUND: refund_sending.pursue,
+    Kind.BILL: bills.follow,
 }
-CHORES: tuple[Callable[[], object], ...] = (idempotency.forget_old,)
+CHORES: tuple[Callable[[], object], ...] = (idempotency.forget_old, bills.schedule)
 CHORES_EVERY_S = 3600.0
 
 HANDS = 4  # jobs done at once: they wait for providers, hardly for the processor

@@ -8,15 +8,19 @@ from typing import Any
 import sqlalchemy as sa
 
 from app import clock
-from app.charges import attempts, lifecycle
+from app.charges import attempts, lifecycle, refunds
 from app.charges.attempts import Payer
-from app.charges.commands import NewCharge
-from app.db import reading
+from app.charges.commands import NewCharge, NewRefund
+from app.charges.models import Charge, Refund
+from app.charges.settle import settle
+from app.db import reading, transaction
 from app.merchants import accounts
 from app.money import Money
-from app.providers.base import NextStep, Scene
+from app.providers.base import NextStep, Outcome, PaymentResult, RefundResult, Scene
 from app.webhooks.models import Event
 from tests.conftest import Shop
+from tests.far_side import AlipayFarSide
+from tests.providers import alipay_forge
 
 PRICE = Money(1250, "CNY")
 
@@ -39,6 +43,48 @@ def make_attempt(shop: Shop, charge_id: str, scene: str = "desktop") -> str:
     """An open attempt's out_trade_no."""
     start(shop, charge_id, scene)
     return attempts.list_attempts(shop.id, charge_id)[-1].out_trade_no
+
+
+def pay(charge_id: str, far_side: AlipayFarSide | None = None) -> sa.Row[Any]:
+    """Pay a charge of anybody's, in either mode: at the far side too, if there is one, and in the books."""
+    charge = row_of(Charge, id=charge_id)
+    mine = accounts.list_accounts(charge.merchant_id, livemode=charge.livemode)
+    account_id = mine[0].id if mine else _add_account(charge)
+    account = accounts.open_account(account_id)
+    attempts.start_attempt(charge.id, account, Payer(Scene.DESKTOP, "https://pay.example.com/C/x?back=1"))
+    number = attempts.list_attempts(charge.merchant_id, charge.id)[-1].out_trade_no
+    if far_side is not None:
+        far_side.pay(number)
+    received = Money(charge.amount_minor, charge.currency)
+    with transaction() as tx:
+        settle(tx, account_id, PaymentResult(number, Outcome.SUCCEEDED, received, f"T{number}"))
+    return row_of(Charge, id=charge_id)
+
+
+def make_paid(shop: Shop, far_side: AlipayFarSide | None = None, *, minor: int = 1250) -> sa.Row[Any]:
+    """A charge that is paid."""
+    return pay(make_charge(shop, minor=minor).id, far_side)
+
+
+def refund(shop: Shop, charge_id: str, minor: int | None = None, **more: Any) -> sa.Row[Any]:
+    """A refund that the merchant asked for, not sent yet."""
+    with transaction() as tx:
+        return refunds.create_refund(tx, shop.id, NewRefund(charge_id, minor, **more))
+
+
+def end_refund(shop: Shop, refund_id: str, outcome: Outcome, word: str = "WORD", **more: bool) -> None:
+    """The provider says what became of a refund."""
+    number = row_of(Refund, id=refund_id).out_refund_no
+    with transaction() as tx:
+        refunds.settle_refund(
+            tx, shop.account_id, RefundResult("", number, outcome, provider_status=word, **more)
+        )
+
+
+def _add_account(charge: sa.Row[Any]) -> str:
+    return accounts.add_account(
+        charge.merchant_id, "alipay", livemode=charge.livemode, name="支付宝", settings=alipay_forge.KEY_MODE
+    )
 
 
 def charge_of(shop: Shop, charge_id: str) -> sa.Row[Any]:

@@ -11,6 +11,7 @@ from flask import Flask
 from sqlalchemy import inspect
 
 from app.charges import refunds
+from app.charges.commands import NewRefund
 from app.charges.models import Attempt, Charge, Refund
 from app.charges.settle import settle
 from app.db import Base, db, transaction
@@ -43,20 +44,25 @@ def test_books_that_are_kept_survive_every_migration(app: Flask):
     charge = make_charge(shop)
     start(shop, charge.id)
     attempt = rows_of(Attempt)[0]
+    news = PaymentResult(attempt.out_trade_no, Outcome.SUCCEEDED, Money(1250, "CNY"))
     with transaction() as tx:
-        settle(
-            tx, shop.account_id, PaymentResult(attempt.out_trade_no, Outcome.SUCCEEDED, Money(1250, "CNY"))
-        )
-        paid = tx.execute(sa.select(*Attempt.__table__.c)).one()
-        refunds.reserve_unneeded(tx, paid, livemode=False, reason="double_payment")
+        settle(tx, shop.account_id, news)
+        refunds.create_refund(tx, shop.id, NewRefund(charge.id, 300))
     before = {model: rows_of(model) for model in (Charge, Attempt, Refund, Job, Event)}
     assert all(before.values())
     flask_migrate.downgrade(directory=FOLDER, revision="0001")
+    first = inspect(db.engine)
+    # What a later migration added goes with it; all else stays.
+    kept = {model: [column["name"] for column in first.get_columns(model.__tablename__)] for model in before}
     flask_migrate.upgrade(directory=FOLDER)
     for model, rows in before.items():
-        assert rows_of(model) == rows, model
+        assert _only(kept[model], rows_of(model)) == _only(kept[model], rows), model
     with pytest.raises(sa.exc.IntegrityError), transaction() as tx:
         tx.execute(sa.delete(Attempt.__table__))
+
+
+def _only(names: list[str], rows: list[sa.Row]) -> list[list[object]]:
+    return [[row._mapping[name] for name in names] for row in rows]
 
 
 def test_what_was_put_up_can_be_taken_down(app: Flask):

@@ -33,7 +33,7 @@ from hypothesis.stateful import (
 
 from app import clock, queue
 from app.callbacks import inbox
-from app.charges import attempts, lifecycle, refunds, sweeps
+from app.charges import attempts, lifecycle, refund_sending, sweeps
 from app.charges.models import Attempt, Charge, Incident, Refund
 from app.charges.states import AttemptState, ChargeState, RefundState
 from app.db import transaction
@@ -58,7 +58,7 @@ LEASE = timedelta(seconds=60)
 HANDLERS: dict[Kind, Callable[[queue.Claim], None]] = {
     Kind.QUERY: sweeps.query_attempt,
     Kind.EXPIRE: sweeps.expire_charge,
-    Kind.REFUND: refunds.pursue,
+    Kind.REFUND: refund_sending.pursue,
 }
 _REAL_NOW = clock.now
 

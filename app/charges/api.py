@@ -97,8 +97,8 @@ CHARGE_EXAMPLE: dict[str, Any] = {
     "canceled_at": None,
 }
 # For readers of the document and of its fuzzers; what is enforced is in commands.py.
-_PLAIN = r"\u0000-\u001f\u007f-\u009f\u2028\u2029\u202a-\u202e\u2066-\u2069"
-_TEXT_PATTERN = rf"^[^{_PLAIN}]*[^{_PLAIN}\s][^{_PLAIN}]*$"
+PLAIN = r"\u0000-\u001f\u007f-\u009f\u2028\u2029\u202a-\u202e\u2066-\u2069"
+_TEXT_PATTERN = rf"^[^{PLAIN}]*[^{PLAIN}\s][^{PLAIN}]*$"
 _URL_PATTERN = r"^https?://[0-9A-Za-z.-]+(:([1-9][0-9]{0,3}|[1-5][0-9]{4}))?([/?#][!#-;=?-\[\]^-~]*)?$"
 _CURRENCIES = [code for currency in EXPONENTS for code in (currency.lower(), currency)]
 
@@ -123,7 +123,7 @@ Metadata = Annotated[
             "type": "object",
             "description": "Whatever you want to find again.",
             "maxProperties": METADATA_KEYS_MAX,
-            "propertyNames": {"pattern": f"^[^{_PLAIN}]{{1,{METADATA_KEY_CHARS_MAX}}}$"},
+            "propertyNames": {"pattern": f"^[^{PLAIN}]{{1,{METADATA_KEY_CHARS_MAX}}}$"},
             "additionalProperties": {
                 "type": "string",
                 "maxLength": METADATA_VALUE_CHARS_MAX,
@@ -282,7 +282,7 @@ class ChargeAnswer(BaseModel):
     livemode: bool
     status: ChargeState
     amount: int
-    amount_refunded: int
+    amount_refunded: int = Field(description="What has gone back or is on its way.")
     currency: str
     description: str
     merchant_order_no: str | None

@@ -11,6 +11,7 @@ from app.money import EXPONENTS, MINOR_MAX, Money
 
 DESCRIPTION_CHARS_MAX = 127  # WeChat Pay's limit is the narrowest of the three networks'
 ORDER_NO_CHARS_MAX = 64
+REASON_CHARS_MAX = 80  # of a refund: WeChat Pay's limit again, and what the payer reads
 METADATA_KEYS_MAX, METADATA_KEY_CHARS_MAX, METADATA_VALUE_CHARS_MAX = 20, 40, 500
 URL_CHARS_MAX = 2048
 EXPIRES_IN_S_MIN, EXPIRES_IN_S_MAX = 60, 15 * 86400  # Alipay's timeout_express ends at 15 days
@@ -53,6 +54,26 @@ class NewCharge:
         _check_metadata(self.metadata)
         if self.return_url is not None:
             _check_return_url(self.return_url)
+
+
+@dataclass(frozen=True, slots=True)
+class NewRefund:
+    """A refund that may be asked for; without an amount all that is left.  Raises InvalidRequest."""
+
+    charge_id: str
+    amount_minor: int | None = None
+    reason: str = ""
+    metadata: dict[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.amount_minor is not None and not 1 <= self.amount_minor <= MINOR_MAX:
+            raise InvalidRequest(
+                f"an amount is 1 to {MINOR_MAX} minor units", code="amount_out_of_range", param="amount"
+            )
+        if len(self.reason.strip()) > REASON_CHARS_MAX:
+            raise InvalidRequest(f"a reason has at most {REASON_CHARS_MAX} characters", param="reason")
+        _refuse_control(self.reason, "reason")
+        _check_metadata(self.metadata)
 
 
 def currency_of(code: str) -> str:

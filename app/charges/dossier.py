@@ -10,7 +10,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from app.charges import attempts, incidents, lifecycle, refunds
+from app.charges import attempts, incidents, lifecycle, refund_search
 from app.charges.states import ChargeState
 from app.webhooks import history
 from app.webhooks.history import DeliveryStory, Page
@@ -64,7 +64,7 @@ def compile_dossier(merchant_id: str, charge_id: str) -> Dossier:
     """Read it all.  Raises NotFound."""
     charge = lifecycle.find(merchant_id, charge_id)
     tried = attempts.list_attempts(merchant_id, charge.id)
-    returned = refunds.list_refunds(merchant_id, charge.id)
+    returned = refund_search.list_of_charge(merchant_id, charge.id)
     raised = incidents.list_of_charge(merchant_id, charge.id)
     told: list[DeliveryStory] = []
     for object_id in (charge.id, *[refund.id for refund in returned[:_REFUNDS_FOLLOWED]]):

@@ -55,6 +55,10 @@ class Attempt(Base):
 
     __tablename__ = "attempts"
     __table_args__ = (
+        # Whatever the code above believes, no more goes back than came in.
+        sa.CheckConstraint(
+            "refunded_minor >= 0 AND refunded_minor <= coalesce(received_minor, 0)", name="refunded"
+        ),
         sa.ForeignKeyConstraint(["merchant_id", "charge_id"], ["charges.merchant_id", "charges.id"]),
         sa.ForeignKeyConstraint(
             ["merchant_id", "account_id"], ["provider_accounts.merchant_id", "provider_accounts.id"]
@@ -106,20 +110,28 @@ class Refund(Base):
         sa.ForeignKeyConstraint(["merchant_id", "attempt_id"], ["attempts.merchant_id", "attempts.id"]),
         sa.CheckConstraint("amount_minor > 0", name="amount"),
         sa.Index("ix_refunds_charge", "merchant_id", "charge_id", "id"),
+        sa.Index("ix_refunds_attempt", "merchant_id", "attempt_id"),
+        sa.Index("ix_refunds_mode", "merchant_id", "livemode", "id"),
         sa.Index("ix_refunds_number", "merchant_id", "out_refund_no", unique=True),
+        sa.Index("ix_refunds_replaces", "merchant_id", "replaces", unique=True),  # tried again once
     )
 
     merchant_id: Mapped[str] = mapped_column(sa.String(40), primary_key=True)
     id: Mapped[str] = mapped_column(sa.String(40), primary_key=True)
     charge_id: Mapped[str | None] = mapped_column(sa.String(40))  # None: of money that no charge asked for
     attempt_id: Mapped[str] = mapped_column(sa.String(40))
+    livemode: Mapped[bool]
     out_refund_no: Mapped[str] = mapped_column(sa.String(64))
     state: Mapped[RefundState] = mapped_column(sa.String(16))
     amount_minor: Mapped[int]
     currency: Mapped[str] = mapped_column(sa.String(3))
     reason: Mapped[str] = mapped_column(sa.String(80))
+    metadata_json: Mapped[dict[str, Any]] = mapped_column("metadata")
     automatic: Mapped[bool] = mapped_column(default=False)  # money that the charge did not need
+    asked_by: Mapped[str | None] = mapped_column(sa.String(254))  # a person's e-mail or an API key's id
+    replaces: Mapped[str | None] = mapped_column(sa.String(40))  # the failed refund that this one repeats
     provider_ref: Mapped[str | None] = mapped_column(sa.String(64))
+    pending_reason: Mapped[str | None] = mapped_column(sa.String(64))  # why it waits for a person over there
     failure_code: Mapped[str | None] = mapped_column(sa.String(64))
     created_at: Mapped[datetime]
     finished_at: Mapped[datetime | None]

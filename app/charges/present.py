@@ -3,16 +3,35 @@
 from __future__ import annotations
 
 from datetime import datetime
+from enum import StrEnum
 from functools import lru_cache
 from typing import Any
 
 import sqlalchemy as sa
 
-from app.charges.states import ChargeState
+from app.charges.states import ChargeState, RefundState
 from app.clock import to_rfc3339
 from app.qr.links import LinkFacts, LinkSigner, link_for
 from app.runtime import runtime
 from app.webhooks.outbox import Fact
+
+
+class RefundStatus(StrEnum):
+    """What a merchant is told of where a refund is."""
+
+    PENDING = "pending"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+
+    @classmethod
+    def of(cls, state: str) -> RefundStatus:
+        """``"reserved" -> PENDING``; the others have the same names."""
+        return cls.PENDING if state == RefundState.RESERVED else cls(state)
+
+    @property
+    def state(self) -> RefundState:
+        """The way back."""
+        return RefundState.RESERVED if self is RefundStatus.PENDING else RefundState(self)
 
 
 def link_of(charge: sa.Row[Any]) -> str:
@@ -55,12 +74,15 @@ def refund_json(refund: sa.Row[Any]) -> dict[str, Any]:
     return {
         "id": refund.id,
         "object": "refund",
+        "livemode": refund.livemode,
         "charge": refund.charge_id,
-        "status": "pending" if refund.state == "reserved" else refund.state,
+        "status": RefundStatus.of(refund.state),
         "amount": refund.amount_minor,
         "currency": refund.currency.lower(),
-        "reason": refund.reason,
+        "reason": refund.reason or None,
+        "metadata": refund.metadata,
         "automatic": refund.automatic,
+        "pending_reason": refund.pending_reason,
         "failure_code": refund.failure_code,
         "created_at": to_rfc3339(refund.created_at),
         "finished_at": _time(refund.finished_at),
@@ -74,9 +96,11 @@ def charge_fact(event_type: str, charge: sa.Row[Any]) -> Fact:
     )
 
 
-def refund_fact(event_type: str, refund: sa.Row[Any], *, livemode: bool) -> Fact:
+def refund_fact(event_type: str, refund: sa.Row[Any]) -> Fact:
     """The same of a refund."""
-    return Fact(refund.merchant_id, livemode, event_type, refund.id, refund.sequence, refund_json(refund))
+    return Fact(
+        refund.merchant_id, refund.livemode, event_type, refund.id, refund.sequence, refund_json(refund)
+    )
 
 
 # Each change of a charge names its link twice, in the event and in the answer, and each poll once more.

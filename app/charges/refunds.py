@@ -1,40 +1,109 @@
-"""Money going back: reserved before it is sent, sent with one number, asked about until it is known.
+"""Money going back: reserved before it is sent, and booked when its provider has said what became of it.
 
 A refund in state RESERVED counts against what was received, so no two refunds can together exceed
-it.  Only a definite no from the provider gives the reservation back.
+it.  Only a definite no from the provider gives the reservation back.  ``refund_sending.py`` speaks with
+the provider in between.
+
+Locks are taken in one order by everybody: refund, attempt, charge.
 """
 
 from __future__ import annotations
 
-from datetime import timedelta
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import sqlalchemy as sa
 import structlog
 from sqlalchemy import Connection
 
-from app import clock, queue
+from app import queue
 from app.charges import incidents
+from app.charges.commands import NewRefund
 from app.charges.models import Attempt, Charge, Refund
 from app.charges.present import refund_fact
-from app.charges.states import RefundState, move
-from app.db import insert_or_skip, moment, reading, table_of, transaction
-from app.errors import ProviderRejected, ProviderUnreachable, UnknownPayment
+from app.charges.states import ChargeState, RefundState, move
+from app.db import moment, table_of
+from app.errors import Conflict, NotFound, UnknownPayment
 from app.ids import new_id
-from app.merchants import accounts
+from app.merchants.models import ProviderAccount
 from app.money import Money
-from app.providers.base import Outcome, PaymentRef, RefundOrder, RefundResult
-from app.queue import Claim, Kind
-from app.runtime import runtime
+from app.providers.base import Outcome, RefundResult
+from app.queue import Kind
 from app.webhooks import types
 from app.webhooks.outbox import emit
 
 log = structlog.get_logger(__name__)
 
-# Providers take seconds to days; the first gaps catch the usual case, the last one repeats.
-SCHEDULE = [timedelta(seconds=s) for s in (10, 30, 60, 300, 900, 3600, 6 * 3600)]
-
 _refunds, _attempts, _charges = table_of(Refund), table_of(Attempt), table_of(Charge)
+_accounts = table_of(ProviderAccount)
+
+
+@dataclass(frozen=True, slots=True)
+class Reservation:
+    """What is to go back of an attempt's money.  Without an amount: all that is left.
+
+    ``number`` is what the provider knows it by, 8 to 32 letters and digits; made up if left out.  A
+    number that tells of the cause lets that cause make one refund and no second.
+    """
+
+    amount_minor: int | None
+    reason: str
+    number: str | None = None
+    automatic: bool = False
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    asked_by: str | None = None
+    replaces: str | None = None
+
+
+def create_refund(
+    tx: Connection,
+    merchant_id: str,
+    new: NewRefund,
+    *,
+    livemode: bool | None = None,
+    asked_by: str | None = None,
+) -> sa.Row[Any]:
+    """Give back a paid charge, or part of it: reserved now, sent by the worker at once.  A step.
+
+    Raises NotFound, or Conflict with code ``charge_not_paid``, ``charge_already_refunded`` or
+    ``amount_too_large``.
+    """
+    charge = tx.execute(_FIND_CHARGE, {"merchant_id": merchant_id, "charge_id": new.charge_id[:64]}).first()
+    if charge is None or (livemode is not None and charge.livemode != livemode):
+        raise NotFound("no such charge")
+    if charge.state != ChargeState.PAID:
+        raise Conflict(f"the charge is {charge.state}: only a paid one is refunded", code="charge_not_paid")
+    wanted = Reservation(new.amount_minor, new.reason.strip(), metadata=new.metadata, asked_by=asked_by)
+    refund = reserve(tx, merchant_id, charge.paid_attempt_id, wanted)
+    if refund is None:  # its number was made up just now
+        raise RuntimeError(f"a refund of {charge.id} has a number that is taken")
+    return refund
+
+
+def try_again(tx: Connection, merchant_id: str, refund_id: str, *, asked_by: str | None) -> sa.Row[Any]:
+    """Repeat a failed refund under a new number; the second press finds what the first made.  A step.
+
+    Raises NotFound, or Conflict: it has not failed, or so much is not left any more.
+    """
+    mine = {"merchant_id": merchant_id, "refund_id": refund_id[:64]}
+    failed = tx.execute(_FIND_OWN, mine).first()
+    if failed is None:
+        raise NotFound("no such refund")
+    if failed.state != RefundState.FAILED:
+        raise Conflict(
+            f"the refund is {failed.state}: only a failed one is repeated", code="refund_not_failed"
+        )
+    wanted = Reservation(
+        failed.amount_minor,
+        failed.reason,
+        automatic=failed.automatic,
+        metadata=failed.metadata,
+        asked_by=asked_by,
+        replaces=failed.id,
+    )
+    refund = reserve(tx, merchant_id, failed.attempt_id, wanted)
+    return refund or tx.execute(_FIND_REPEAT, mine).one()
 
 
 def reserve_unneeded(tx: Connection, attempt: sa.Row[Any], *, livemode: bool, reason: str) -> None:
@@ -43,84 +112,90 @@ def reserve_unneeded(tx: Connection, attempt: sa.Row[Any], *, livemode: bool, re
     The number is made from the attempt's, so the refund can exist only once however often the news
     of the money arrives.
     """
-    created = tx.execute(
-        insert_or_skip(tx, _refunds).returning(*_refunds.c),
+    reserve(
+        tx,
+        attempt.merchant_id,
+        attempt.id,
+        Reservation(attempt.received_minor, reason, number=unneeded_number(attempt.id), automatic=True),
+    )
+
+
+def unneeded_number(attempt_id: str) -> str:
+    """The number of the one refund that gives all of an attempt's money back.  Pure."""
+    return f"DUP{_body(attempt_id)}"
+
+
+def reserve(tx: Connection, merchant_id: str, attempt_id: str, wanted: Reservation) -> sa.Row[Any] | None:
+    """Set aside what is to go back of an attempt's money, and have it sent.  A step.
+
+    Counted on the attempt, and on the charge that it settles, by guarded UPDATEs in the transaction of
+    the refund itself.  None if a refund of this number, or in place of the same failed one, is there
+    already.  Raises NotFound, or Conflict with code ``charge_already_refunded`` or ``amount_too_large``.
+    """
+    attempt = tx.execute(_LOCK_ATTEMPT, {"merchant_id": merchant_id, "attempt_id": attempt_id}).first()
+    if attempt is None:
+        raise NotFound("no such attempt")
+    refund_id = new_id("re")
+    number = wanted.number or _body(refund_id)
+    same = {"merchant_id": merchant_id, "out_refund_no": number, "replaces": wanted.replaces}
+    if tx.execute(_FIND_SAME, same).first() is not None:
+        return None
+    amount_minor = _fitting(attempt, wanted.amount_minor)
+    taking = {"own_merchant_id": merchant_id, "own_id": attempt_id, "taken_minor": amount_minor}
+    if tx.execute(_TAKE_OF_ATTEMPT, taking).rowcount != 1:
+        raise RuntimeError(f"attempt {attempt_id} changed while it was locked")
+    if attempt.settles:
+        taken = tx.execute(_TAKE_OF_CHARGE, {**taking, "own_id": attempt.charge_id})
+        if taken.rowcount != 1:
+            raise RuntimeError(f"charge {attempt.charge_id} does not agree with the attempt that settled it")
+    refund = tx.execute(
+        sa.insert(_refunds).returning(*_refunds.c),
         {
-            "merchant_id": attempt.merchant_id,
-            "id": new_id("re"),
+            "merchant_id": merchant_id,
+            "id": refund_id,
             "charge_id": attempt.charge_id,
-            "attempt_id": attempt.id,
-            "out_refund_no": f"DUP{attempt.out_trade_no}",
+            "attempt_id": attempt_id,
+            "livemode": attempt.livemode,
+            "out_refund_no": number,
             "state": RefundState.RESERVED,
-            "amount_minor": attempt.received_minor,
+            "amount_minor": amount_minor,
             "currency": attempt.currency,
-            "reason": reason,
-            "automatic": True,
-            "created_at": clock.now(),
+            "reason": wanted.reason,
+            "metadata": dict(wanted.metadata),
+            "automatic": wanted.automatic,
+            "asked_by": wanted.asked_by,
+            "replaces": wanted.replaces,
+            "created_at": moment(tx),
             "sequence": 1,
         },
-    ).first()
-    if created is None:
-        return
-    tx.execute(
-        sa.update(_attempts)
-        .where(_attempts.c.merchant_id == attempt.merchant_id, _attempts.c.id == attempt.id)
-        .values(refunded_minor=attempt.received_minor)
-    )
-    queue.put(tx, Kind.REFUND, attempt.merchant_id, created.id, moment(tx))
-    emit(tx, refund_fact(types.REFUND_CREATED, created, livemode=livemode))
-
-
-def pursue(claim: Claim) -> None:
-    """Send a reserved refund, or learn what became of it; put the job back while nothing is known."""
-    with reading() as connection:
-        row = connection.execute(
-            _FOR_SENDING, {"merchant_id": claim.merchant_id, "refund_id": claim.subject_id}
-        ).first()
-    if row is None or row.state != RefundState.RESERVED:
-        with transaction() as tx:
-            queue.finish(tx, claim)
-        return
-    account = accounts.open_account(row.account_id)
-    try:
-        result = account.provider.refund(_order(row))
-    except ProviderRejected as refusal:
-        result = RefundResult(
-            row.out_trade_no,
-            row.out_refund_no,
-            Outcome.FAILED,
-            provider_status=refusal.provider_code or refusal.code,
-        )
-    except ProviderUnreachable as silence:
-        result = RefundResult(
-            row.out_trade_no,
-            row.out_refund_no,
-            Outcome.PENDING,
-            provider_status=silence.provider_code or silence.code,
-            needs_person=claim.tries > len(SCHEDULE),  # such as one to top up the balance it is paid from
-        )
-    with transaction() as tx:
-        settle_refund(tx, account.id, result)
-        gap = SCHEDULE[min(claim.tries, len(SCHEDULE)) - 1]
-        queue.put_back(tx, claim, moment(tx) + gap)  # no effect if settling removed the job
+    ).one()
+    queue.put(tx, Kind.REFUND, merchant_id, refund_id, refund.created_at)
+    emit(tx, refund_fact(types.REFUND_CREATED, refund))
+    return refund
 
 
 def settle_refund(tx: Connection, account_id: str, result: RefundResult) -> bool:
     """Write a verified result of a refund into the books.  A step.  True if it was news.
 
+    A result that tells of another amount or payment under our number settles nothing: a person is told.
     Raises UnknownPayment for a refund that was not made here (in the provider's own console, say).
     """
     refund = tx.execute(_FIND, {"account_id": account_id, "out_refund_no": result.out_refund_no}).first()
     if refund is None:
         raise UnknownPayment("no refund of this account has this number")
+    ours = Money(refund.amount_minor, refund.currency)
+    if result.amount not in (None, ours) or result.out_trade_no not in ("", refund.out_trade_no):
+        fact = f"is told by the provider as {result.amount} of payment {result.out_trade_no[:64]}"
+        _tell(tx, refund, "refund_mismatched", fact)
+        return False
     match result.outcome:
         case Outcome.SUCCEEDED:
             to, event_type = RefundState.SUCCEEDED, types.REFUND_SUCCEEDED
         case Outcome.FAILED | Outcome.CLOSED:
             to, event_type = RefundState.FAILED, types.REFUND_FAILED
         case _:
-            if result.needs_person:
-                _tell(tx, refund, "refund_stuck", f"has not gone back yet: {result.provider_status}")
+            if result.needs_person and refund.state == RefundState.RESERVED:
+                _call_for_person(tx, refund, result)
             return False
     moved = move(
         tx,
@@ -129,74 +204,135 @@ def settle_refund(tx: Connection, account_id: str, result: RefundResult) -> bool
         refund.id,
         to,
         provider_ref=result.provider_ref,
+        pending_reason=None,
         failure_code=(result.provider_status[:64] or None) if to == RefundState.FAILED else None,
-        finished_at=clock.now(),
-        sequence=_refunds.c.sequence + 1,
+        finished_at=moment(tx),
+        sequence=_NEXT_SEQUENCE,
     )
     if moved is None:
         return False
     if to == RefundState.FAILED:
-        _reserve(tx, moved, -moved.amount_minor)
+        _recount(tx, moved)
         _tell(tx, moved, "refund_failed", f"could not go back: {moved.failure_code}")
     elif refund.state == RefundState.FAILED:
-        _reserve(tx, moved, moved.amount_minor)
         _tell(tx, moved, "refund_contradicted", "went back after all, although it was said to have failed")
+        if _recount(tx, moved):
+            _tell(tx, moved, "refund_exceeds", "went back beyond what was received")
     queue.drop(tx, moved.merchant_id, (Kind.REFUND, moved.id))
-    emit(tx, refund_fact(event_type, moved, livemode=refund.livemode))
+    emit(tx, refund_fact(event_type, moved))
     log.info("refund settled", refund_id=moved.id, state=to, amount_minor=moved.amount_minor)
     return True
 
 
-def list_refunds(merchant_id: str, charge_id: str) -> list[sa.Row[Any]]:
-    """All refunds of a charge, oldest first."""
-    with reading() as connection:
-        return list(
-            connection.execute(
-                sa.select(*_refunds.c)
-                .where(_refunds.c.merchant_id == merchant_id, _refunds.c.charge_id == charge_id)
-                .order_by(_refunds.c.id)
-                .limit(100)
-            )
-        )
-
-
+_NEXT_SEQUENCE = _refunds.c.sequence + 1
 _SAME_ATTEMPT = sa.and_(
     _attempts.c.merchant_id == _refunds.c.merchant_id, _attempts.c.id == _refunds.c.attempt_id
 )
 _FIND: sa.Select[Any] = (
-    sa.select(*_refunds.c, _charges.c.livemode)
+    sa.select(*_refunds.c, _attempts.c.out_trade_no)
     .join(_attempts, _SAME_ATTEMPT)
-    .join(
-        _charges,
-        sa.and_(_charges.c.merchant_id == _refunds.c.merchant_id, _charges.c.id == _refunds.c.charge_id),
-    )
     .where(
         _attempts.c.account_id == sa.bindparam("account_id"),
         _refunds.c.out_refund_no == sa.bindparam("out_refund_no"),
     )
     .with_for_update(of=_refunds)  # which state it comes from decides what is reserved
 )
-_FOR_SENDING = (
-    sa.select(
-        *_refunds.c,
-        _attempts.c.account_id,
-        _attempts.c.out_trade_no,
-        _attempts.c.started_at,
-        _attempts.c.received_minor,
-        _attempts.c.provider_ref.label("payment_ref"),
+_FIND_OWN = sa.select(*_refunds.c).where(
+    _refunds.c.merchant_id == sa.bindparam("merchant_id"), _refunds.c.id == sa.bindparam("refund_id")
+)
+_FIND_REPEAT = sa.select(*_refunds.c).where(
+    _refunds.c.merchant_id == sa.bindparam("merchant_id"), _refunds.c.replaces == sa.bindparam("refund_id")
+)
+_FIND_SAME = sa.select(_refunds.c.id).where(
+    _refunds.c.merchant_id == sa.bindparam("merchant_id"),
+    sa.or_(
+        _refunds.c.out_refund_no == sa.bindparam("out_refund_no"),
+        _refunds.c.replaces == sa.bindparam("replaces", type_=sa.String()),
+    ),
+)
+_FIND_CHARGE = sa.select(
+    _charges.c.id, _charges.c.livemode, _charges.c.state, _charges.c.paid_attempt_id
+).where(_charges.c.merchant_id == sa.bindparam("merchant_id"), _charges.c.id == sa.bindparam("charge_id"))
+_LOCK_ATTEMPT: sa.Select[Any] = (
+    sa.select(*_attempts.c, _accounts.c.livemode)
+    .join(
+        _accounts,
+        sa.and_(_accounts.c.merchant_id == _attempts.c.merchant_id, _accounts.c.id == _attempts.c.account_id),
     )
-    .join(_attempts, _SAME_ATTEMPT)
-    .where(_refunds.c.merchant_id == sa.bindparam("merchant_id"), _refunds.c.id == sa.bindparam("refund_id"))
+    .where(
+        _attempts.c.merchant_id == sa.bindparam("merchant_id"), _attempts.c.id == sa.bindparam("attempt_id")
+    )
+    .with_for_update(of=_attempts)
+)
+_TAKEN_MINOR = sa.bindparam("taken_minor", type_=sa.BigInteger())
+_TAKE_OF_ATTEMPT = (
+    sa.update(_attempts)
+    .where(
+        _attempts.c.merchant_id == sa.bindparam("own_merchant_id"),
+        _attempts.c.id == sa.bindparam("own_id"),
+        _attempts.c.refunded_minor + _TAKEN_MINOR <= _attempts.c.received_minor,
+    )
+    .values(refunded_minor=_attempts.c.refunded_minor + _TAKEN_MINOR)
+)
+_TAKE_OF_CHARGE = (
+    sa.update(_charges)
+    .where(
+        _charges.c.merchant_id == sa.bindparam("own_merchant_id"),
+        _charges.c.id == sa.bindparam("own_id"),
+        _charges.c.state == ChargeState.PAID,
+        _charges.c.refunded_minor + _TAKEN_MINOR <= _charges.c.amount_minor,
+    )
+    .values(refunded_minor=_charges.c.refunded_minor + _TAKEN_MINOR)
+)
+_SUM = sa.select(sa.func.coalesce(sa.func.sum(_refunds.c.amount_minor), 0)).where(
+    _refunds.c.merchant_id == sa.bindparam("merchant_id"),
+    _refunds.c.attempt_id == sa.bindparam("attempt_id"),
+    _refunds.c.state != RefundState.FAILED,
 )
 
 
-def _reserve(tx: Connection, refund: sa.Row[Any], minor: int) -> None:
-    """Count so much more of the payment as gone back, or less."""
+def _fitting(attempt: sa.Row[Any], amount_minor: int | None) -> int:
+    """How much goes back of a locked attempt.  Raises Conflict."""
+    left_minor = (attempt.received_minor or 0) - attempt.refunded_minor
+    if left_minor <= 0:
+        raise Conflict("all of it has gone back, or is on its way", code="charge_already_refunded")
+    if amount_minor is not None and amount_minor > left_minor:
+        left = Money(left_minor, attempt.currency)
+        raise Conflict(f"{left_minor} minor units ({left}) are left to refund", code="amount_too_large")
+    return amount_minor or left_minor
+
+
+def _call_for_person(tx: Connection, refund: sa.Row[Any], result: RefundResult) -> None:
+    """It stays reserved, and says why."""
     tx.execute(
-        sa.update(_attempts)
-        .where(_attempts.c.merchant_id == refund.merchant_id, _attempts.c.id == refund.attempt_id)
-        .values(refunded_minor=_attempts.c.refunded_minor + minor)
+        sa.update(_refunds)
+        .where(_refunds.c.merchant_id == refund.merchant_id, _refunds.c.id == refund.id)
+        .values(pending_reason=result.provider_status[:64] or None)
     )
+    _tell(tx, refund, "refund_stuck", f"has not gone back yet: {result.provider_status}")
+
+
+def _recount(tx: Connection, refund: sa.Row[Any]) -> bool:
+    """Count anew what went back, or is on its way, of an attempt and its charge.  Whether it is too much.
+
+    The sum and not a difference: so a reservation is released once however often its end is told, and
+    one that is taken again cannot push the count beyond what came in.
+    """
+    which = {"merchant_id": refund.merchant_id, "attempt_id": refund.attempt_id}
+    attempt = tx.execute(_LOCK_ATTEMPT, which).one()
+    given_minor = tx.execute(_SUM, which).scalar_one()
+    counted_minor = min(int(given_minor), attempt.received_minor)
+    for table, row_id in (
+        (_attempts, attempt.id),
+        (_charges, attempt.charge_id if attempt.settles else None),
+    ):
+        if row_id is not None:
+            tx.execute(
+                sa.update(table)
+                .where(table.c.merchant_id == refund.merchant_id, table.c.id == row_id)
+                .values(refunded_minor=counted_minor)
+            )
+    return bool(given_minor > attempt.received_minor)
 
 
 def _tell(tx: Connection, refund: sa.Row[Any], kind: str, fact: str) -> None:
@@ -210,13 +346,6 @@ def _tell(tx: Connection, refund: sa.Row[Any], kind: str, fact: str) -> None:
     )
 
 
-def _order(row: Any) -> RefundOrder:
-    return RefundOrder(
-        payment=PaymentRef(row.out_trade_no, row.started_at, row.payment_ref),
-        out_refund_no=row.out_refund_no,
-        amount=Money(row.amount_minor, row.currency),
-        paid=Money(row.received_minor, row.currency),
-        reason=row.reason,
-        started_at=row.created_at,
-        notify_url=f"{runtime().settings.origin}/callbacks/{row.account_id}",
-    )
+def _body(public_id: str) -> str:
+    """``"re_01jd…" -> "01JD…"``: 26 letters and digits, as every network takes them.  Pure."""
+    return public_id.partition("_")[2].upper()

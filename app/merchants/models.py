@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import date, datetime
 
 import sqlalchemy as sa
 from sqlalchemy.orm import Mapped, mapped_column
@@ -106,6 +106,7 @@ class ProviderAccount(Base):
     sealed: Mapped[str] = mapped_column(sa.Text)  # JSON of the credentials, sealed by the vault
     version: Mapped[int] = mapped_column(sa.Integer, default=1)
     enabled: Mapped[bool] = mapped_column(default=True)
+    bills_read_to: Mapped[date | None]  # the last day, in Beijing, whose bill was gone through
     created_at: Mapped[datetime]
 
 

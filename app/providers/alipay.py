@@ -20,6 +20,7 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from datetime import date, timedelta
 from typing import ClassVar
 
@@ -214,13 +215,15 @@ class Alipay:
             },
         )
         if reply.verdict is Verdict.ABSENT:
-            return alipay_results.refund_result(order, Outcome.PENDING, reply.code)
+            absent = alipay_results.refund_result(order, Outcome.PENDING, reply.code)
+            return replace(absent, is_absent=True)
         answer = _done(reply, method)
         status = answer.word("refund_status")
         if status != "REFUND_SUCCESS":
             if status:
                 log.warning("alipay: unknown refund_status", extra={"refund_status": status[:64]})
-            return alipay_results.refund_result(order, Outcome.PENDING, status)
+            pending = alipay_results.refund_result(order, Outcome.PENDING, status)
+            return replace(pending, is_absent=not status)
         asked = (order.payment.out_trade_no, order.out_refund_no)
         if (answer.word("out_trade_no"), answer.word("out_request_no")) != asked:
             raise ProviderUnreachable("alipay answered about another refund")

@@ -18,6 +18,7 @@ class Verdict(StrEnum):
     CLOSED = "closed"  # the trade is closed; nothing happened
     QUERY = "query"  # the trade is not where we thought; nothing happened, a query tells
     UNKNOWN = "unknown"  # perhaps done, perhaps not now: query or repeat with the same number
+    UNFUNDED = "unfunded"  # not done; the same number goes through once the merchant has topped up
 
 
 # Gateway codes.  40004 is not here: it is decided by its sub_code.
@@ -71,8 +72,7 @@ SUB_CODES: dict[str, tuple[Verdict, str]] = {
     "ACCESS_FORBIDDEN": (Verdict.REJECTED, "no contract for this product"),
     "INVALID_PARAMETER": (Verdict.REJECTED, "parameter invalid"),
     # Refunding
-    # Nothing moved, and the same number goes through once the merchant has topped up.
-    "SELLER_BALANCE_NOT_ENOUGH": (Verdict.UNKNOWN, "merchant's balance too low for the refund"),
+    "SELLER_BALANCE_NOT_ENOUGH": (Verdict.UNFUNDED, "merchant's balance too low for the refund"),
     "REFUND_AMT_NOT_EQUAL_TOTAL": (Verdict.REJECTED, "refund is not the whole amount"),
     "REASON_TRADE_REFUND_FEE_ERR": (Verdict.REJECTED, "refund exceeds what is left"),
     "REFUND_FEE_ERROR": (Verdict.REJECTED, "refund amount invalid"),

@@ -107,8 +107,10 @@ class Gateway:
             raise ProviderUnreachable(f"alipay's answer to {method} is not signed", provider_code=word)
         self._verify(answer, method)
         verdict, meaning = _judged(answer, method)
-        if verdict is Verdict.UNKNOWN:
-            raise ProviderUnreachable(f"alipay on {method}: {meaning}", provider_code=word)
+        if verdict in (Verdict.UNKNOWN, Verdict.UNFUNDED):
+            raise ProviderUnreachable(
+                f"alipay on {method}: {meaning}", provider_code=word, needs_person=verdict is Verdict.UNFUNDED
+            )
         return Verified(answer, verdict, word, meaning)
 
     def payer(self, query: Mapping[str, str]) -> str:

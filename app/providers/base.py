@@ -129,6 +129,7 @@ class RefundResult:
     refunded_at: datetime | None = None
     provider_status: str = ""
     needs_person: bool = False  # PENDING, and only the merchant can move it on, over there
+    is_absent: bool = False  # PENDING, and the provider knows of no such refund (yet): send it again
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,7 +199,10 @@ class Reply:
 
 @dataclass(frozen=True, slots=True)
 class StatementLine:
-    """One line of a provider's bill.  Money that left the merchant is negative."""
+    """One line of a provider's bill.  Money that left the merchant is negative.
+
+    ``is_open``: a refund that had left the merchant and not arrived when the bill was made.
+    """
 
     kind: str  # "payment" | "refund"
     out_trade_no: str
@@ -207,6 +211,7 @@ class StatementLine:
     fee: Money
     happened_at: datetime
     out_refund_no: str | None = None
+    is_open: bool = False
     raw: Mapping[str, str] = field(default_factory=dict)
 
 

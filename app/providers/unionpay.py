@@ -22,6 +22,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from datetime import date, datetime, timedelta
 from typing import ClassVar
 
@@ -187,7 +188,10 @@ class UnionPay:
 
         PENDING with status 34 also covers a refund that never arrived: send it again as it was.
         """
-        return self._found(order) or unionpay_results.refund_result(order, Outcome.PENDING, "34")
+        known = self._found(order)
+        if known is not None:
+            return known
+        return replace(unionpay_results.refund_result(order, Outcome.PENDING, "34"), is_absent=True)
 
     def read_callback(self, inbound: Inbound) -> PaymentResult | RefundResult:
         """Read a notification (a form).  Pure.

@@ -200,6 +200,7 @@ class WechatPay:
                 order.out_refund_no,
                 Outcome.PENDING,
                 provider_status=heard.code,
+                is_absent=True,
             )
         return self._refund_answer(order, _done(heard, "refund query"))
 

@@ -189,6 +189,7 @@ def _trade(row: Mapping[str, str]) -> StatementLine | None:
         raise ValueError("a refund without its columns")
     if kind == "refund" and row.get(_REFUND_STATE) == "FAIL":
         return None
+    is_open = kind == "refund" and row.get(_REFUND_STATE) != "SUCCESS"
     amount = Money.from_major(row[_AMOUNT], currency) if kind == "payment" else back
     return StatementLine(
         kind=kind,
@@ -199,6 +200,7 @@ def _trade(row: Mapping[str, str]) -> StatementLine | None:
         fee=Money(-_rounded(row[_FEE] or "0", currency).minor, currency),
         happened_at=clock.from_beijing(row[_AT]),
         out_refund_no=row[_REFUND_NO] if kind == "refund" else None,
+        is_open=is_open,
         raw=row,
     )
 

@@ -18,6 +18,7 @@ class Verdict(StrEnum):
     CLOSED = "closed"  # the order is closed; nothing happened
     QUERY = "query"  # the order is not where we thought; nothing happened, a query tells
     UNKNOWN = "unknown"  # perhaps done, perhaps not now: query or repeat with the same number
+    UNFUNDED = "unfunded"  # not done; the same number goes through once the merchant has topped up
 
 
 CODES: dict[str, tuple[Verdict, str]] = {
@@ -57,8 +58,7 @@ CODES: dict[str, tuple[Verdict, str]] = {
 
 # The same words where money goes back.
 REFUND_CODES: dict[str, tuple[Verdict, str]] = {
-    # Nothing moved, and the same number goes through once the merchant has topped up.
-    "NOT_ENOUGH": (Verdict.UNKNOWN, "merchant's balance too low for the refund"),
+    "NOT_ENOUGH": (Verdict.UNFUNDED, "merchant's balance too low for the refund"),
 }
 
 

@@ -34,6 +34,8 @@ BILL_TIMEOUT_S = 60.0
 TIMEOUT_S = 10.0
 # A payer waits for the call that comes after it.
 RENEWAL_TIMEOUT_S = 3.0
+# Of one order it takes a partial refund a minute; a little more, so that the next is not too early.
+REFUNDS_APART_S = 65
 
 _CERTIFICATES = "/v3/certificates"
 _NOTHING = Node({})
@@ -150,8 +152,13 @@ class Gateway:
             heard = Heard(_NOTHING, Verdict.UNKNOWN, code, "unknown error code", self._is_signed(answer))
             raise Doubtful(heard)
         verdict, meaning = judged
-        if verdict is Verdict.UNKNOWN:
-            raise ProviderUnreachable(f"wechatpay: {meaning}", provider_code=code or None)
+        if verdict in (Verdict.UNKNOWN, Verdict.UNFUNDED):
+            raise ProviderUnreachable(
+                f"wechatpay: {meaning}",
+                provider_code=code or None,
+                needs_person=verdict is Verdict.UNFUNDED,
+                retry_after_s=REFUNDS_APART_S if refunding and code == "FREQUENCY_LIMITED" else None,
+            )
         heard = Heard(_NOTHING, verdict, code, meaning, self._is_signed(answer))
         if not heard.is_signed and verdict is not Verdict.ABSENT:
             raise Doubtful(heard)

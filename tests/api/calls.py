@@ -35,6 +35,11 @@ class Api:
         headers = {} if once is None else {"Idempotency-Key": once}
         return self.post("/v1/charges", {**CHARGE, **more}, headers=headers)
 
+    def refund(self, charge_id: str, *, once: str | None = None, **more: Any) -> TestResponse:
+        """Ask for a refund."""
+        headers = {} if once is None else {"Idempotency-Key": once}
+        return self.post("/v1/refunds", {"charge": charge_id, **more}, headers=headers)
+
     def endpoint(self, *, once: str | None = None, **more: Any) -> TestResponse:
         """Ask for a webhook endpoint."""
         headers = {} if once is None else {"Idempotency-Key": once}

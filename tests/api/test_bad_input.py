@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from app.charges.models import Charge
 from app.db import table_of
 from tests.api.calls import CHARGE, Api, error_of, refusal, row_counts
+from tests.books import make_paid
 from tests.conftest import Shop
 
 # Field -> values that must be refused in its name.
@@ -165,6 +166,30 @@ def test_each_bad_value_is_refused_in_the_name_of_its_field(api):
     assert row_counts() == before
 
 
+def test_each_bad_value_of_a_refund_is_refused_in_the_name_of_its_field(api, merchant):
+    paid = make_paid(merchant)
+    bad = {
+        "charge": ["", "x" * 65, None, 7, [], {}, True],
+        "amount": [value for value in BAD["amount"] if value is not None],
+        "reason": ["x" * 81, "a\nb", "\u202egnp", "\u0000", "\ud800", 7, [], {}, True],
+        "metadata": BAD["metadata"],
+        "currency": ["cny"],
+        "refunded_minor": [0],
+    }
+    before, wrong = row_counts(), []
+    for field, values in bad.items():
+        for value in values:
+            answer = api.post("/v1/refunds", {"charge": paid.id, field: value})
+            if (answer.status_code, refusal(answer)[2]) != (400, field):
+                wrong.append((field, value, refusal(answer)))
+    assert wrong == []
+    for body, code in BROKEN:
+        answer = api.post("/v1/refunds", data=body, content_type="application/json")
+        assert refusal(answer)[:2] == (400, code), body
+    assert refusal(api.post("/v1/refunds", {"amount": 1})) == (400, "parameter_missing", "charge")
+    assert row_counts() == before
+
+
 def test_each_bad_value_is_refused_once_the_key_is_given_too_and_the_key_stays_free(api):
     before = row_counts()
     for field, values in BAD.items():
@@ -214,7 +239,14 @@ def test_an_id_that_can_be_none_is_answered_like_an_unknown_one(api):
         "ch_%27--",
         "x" * 2000,
     ]
-    for prefix, rest in (("charges", ""), ("charges", "/qr.svg"), ("events", ""), ("webhook_endpoints", "")):
+    places = [
+        ("charges", ""),
+        ("charges", "/qr.svg"),
+        ("refunds", ""),
+        ("events", ""),
+        ("webhook_endpoints", ""),
+    ]
+    for prefix, rest in places:
         for thing in ids:
             answer = api.get(f"/v1/{prefix}/{thing}{rest}")
             assert refusal(answer) == (404, "not_found", None), thing
@@ -252,6 +284,10 @@ def test_each_bad_query_is_refused_in_the_name_of_its_parameter(api):
             *("created_from=yesterday", "created_from=2024-01-01T00:00:00", "created_before=%00", "amount=1"),
             *("created_from=9999-12-31T23:59:59-23:59", "created_before=0001-01-01T00:00:00%2B14:00"),
             f"starting_after={event_id}",
+        ],
+        "refunds": [
+            *(*pages, "status=reserved", "status=", "charge=", "charge=%00", "charge=x", "amount=1"),
+            f"starting_after={charge_id}",
         ],
         "events": [
             *pages,

@@ -6,8 +6,8 @@ import pytest
 
 from app.ids import new_id
 from app.webhooks.models import Event
-from tests.api.calls import Api, row_counts
-from tests.books import rows_of
+from tests.api.calls import Api, refusal, row_counts
+from tests.books import pay, rows_of
 
 # Every operation that names a thing; the test below compares this list with the document.
 NAMED = [
@@ -16,11 +16,12 @@ NAMED = [
     ("GET", "/v1/charges/{charge_id}/qr.svg"),
     ("POST", "/v1/charges/{charge_id}/cancel"),
     ("GET", "/v1/events/{event_id}"),
+    ("GET", "/v1/refunds/{refund_id}"),
     ("DELETE", "/v1/webhook_endpoints/{endpoint_id}"),
     ("GET", "/v1/webhook_endpoints/{endpoint_id}"),
 ]
-LISTS = ["/v1/charges", "/v1/events", "/v1/webhook_endpoints"]
-PREFIXES = {"charge_id": "ch", "event_id": "evt", "endpoint_id": "we"}
+LISTS = ["/v1/charges", "/v1/events", "/v1/refunds", "/v1/webhook_endpoints"]
+PREFIXES = {"charge_id": "ch", "event_id": "evt", "refund_id": "re", "endpoint_id": "we"}
 
 
 def possessions(owner: Api) -> dict[str, str]:
@@ -28,7 +29,8 @@ def possessions(owner: Api) -> dict[str, str]:
     charge_id = owner.charge(merchant_order_no="A-1").get_json()["id"]
     endpoint_id = owner.endpoint().get_json()["id"]
     event_id = owner.get(f"/v1/events?object_id={charge_id}").get_json()["data"][0]["id"]
-    return {"charge_id": charge_id, "event_id": event_id, "endpoint_id": endpoint_id}
+    refund_id = owner.refund(pay(owner.charge().get_json()["id"]).id).get_json()["id"]
+    return {"charge_id": charge_id, "event_id": event_id, "refund_id": refund_id, "endpoint_id": endpoint_id}
 
 
 @pytest.mark.parametrize("who", ["stranger", "live_api"])
@@ -61,6 +63,8 @@ def test_no_list_shows_what_is_foreign(who, api, request):
         assert any(value in text for value in mine.values())
     for query in (f"starting_after={theirs['charge_id']}", f"ending_before={theirs['charge_id']}"):
         assert theirs["charge_id"] not in outsider.get(f"/v1/charges?{query}").get_data(as_text=True)
+    assert outsider.get(f"/v1/refunds?charge={theirs['charge_id']}").get_json()["data"] == []
+    assert refusal(outsider.refund(theirs["charge_id"])) == (404, "not_found", None)
     found = outsider.get("/v1/charges?merchant_order_no=A-1").get_json()["data"]
     assert [charge["id"] for charge in found] == [mine["charge_id"]]
     assert outsider.get(f"/v1/events?object_id={theirs['charge_id']}").get_json()["data"] == []
@@ -68,7 +72,7 @@ def test_no_list_shows_what_is_foreign(who, api, request):
 
 def test_the_mode_of_everything_is_the_mode_of_its_key(api, live_api):
     for caller, livemode in ((api, False), (live_api, True)):
-        caller.charge(), caller.endpoint()
+        possessions(caller)
         for path in LISTS:
             assert {thing["livemode"] for thing in caller.get(path).get_json()["data"]} == {livemode}, path
     assert {row.livemode for row in rows_of(Event)} == {False, True}

@@ -7,14 +7,18 @@ from datetime import timedelta
 import pytest
 
 from app import queue
-from app.charges import refunds, sweeps
+from app.charges import refund_sending, sweeps
 from app.charges.models import Attempt, Incident, Refund
 from app.charges.states import AttemptState, ChargeState, RefundState
 from app.db import transaction
 from app.queue import Job, Kind
 from tests.books import charge_of, event_types, make_attempt, make_charge, row_of, rows_of, start
 
-HANDLERS = {Kind.QUERY: sweeps.query_attempt, Kind.EXPIRE: sweeps.expire_charge, Kind.REFUND: refunds.pursue}
+HANDLERS = {
+    Kind.QUERY: sweeps.query_attempt,
+    Kind.EXPIRE: sweeps.expire_charge,
+    Kind.REFUND: refund_sending.pursue,
+}
 
 
 def open_second_attempt(merchant, far_side, charge_id):

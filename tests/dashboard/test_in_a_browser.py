@@ -15,6 +15,7 @@ from werkzeug.serving import make_server
 from app.callbacks import inbox
 from app.charges.present import link_of
 from app.merchants import accounts
+from app.providers.base import Outcome
 from app.webhooks import endpoints
 from tests import books
 from tests.conftest import Shop
@@ -79,10 +80,17 @@ def test_no_page_is_wider_than_a_small_phone(page: Page, merchant: Shop) -> None
     charge = books.make_charge(merchant, metadata={"k" * 40: "v" * 500}, merchant_order_no="N" * 64)
     books.make_attempt(merchant, charge.id)
     here = f"/charges/{charge.id}"
+    paid = books.make_paid(merchant)
+    refund = books.refund(merchant, paid.id, 100, reason="r" * 80)
+    books.end_refund(merchant, refund.id, Outcome.FAILED)
     for path in (
         "/",
         "/charges",
         "/charges/new",
+        "/refunds",
+        f"/charges/{paid.id}",
+        f"/charges/{paid.id}/refund",
+        f"/charges/{paid.id}/refund?amount=1&reason={'r' * 80}",
         here,
         f"{here}/print",
         f"{here}/callbacks",

@@ -14,10 +14,11 @@ from flask import Flask
 
 from app.callbacks import inbox
 from app.charges.incidents import raise_incident
-from app.charges.models import Charge, Incident
+from app.charges.models import Charge, Incident, Refund
 from app.db import transaction
 from app.merchants import accounts, keys, people
 from app.merchants.models import ApiKey, Merchant, Session
+from app.providers.base import Outcome
 from app.webhooks import endpoints
 from app.webhooks.models import Delivery, WebhookEndpoint
 from tests import books
@@ -45,6 +46,8 @@ def full_shop(shop: Shop, far_side: AlipayFarSide, text: str = "一杯拿铁") -
         raise_incident(
             tx, shop.id, kind="amount_mismatched", subject_id="at_1", charge_id=paid.id, detail=text
         )
+    refund = books.refund(shop, paid.id, 100, reason=text)
+    books.end_refund(shop, refund.id, Outcome.FAILED)
     key_id, _ = keys.create_key(shop.id, livemode=False, name=text)
     delivery = books.rows_of(Delivery, merchant_id=shop.id)[0]
     return {
@@ -54,7 +57,8 @@ def full_shop(shop: Shop, far_side: AlipayFarSide, text: str = "一杯拿铁") -
         "event_id": delivery.event_id,
         "delivery_id": delivery.id,
         "key_id": key_id,
-        "incident_id": books.row_of(Incident, merchant_id=shop.id).id,
+        "refund_id": refund.id,
+        "incident_id": books.row_of(Incident, merchant_id=shop.id, kind="amount_mismatched").id,
         "token": people.make_sign_in_link(shop.id, shop.user_id),
     }
 
@@ -70,6 +74,9 @@ def all_pages(app: Flask, things: dict[str, str]) -> list[str]:
         *pages,
         f"/charges/{things['paid_id']}",
         f"/charges/{things['paid_id']}/callbacks",
+        f"/charges/{things['paid_id']}/refund",
+        f"/charges/{things['paid_id']}/refund?amount=1&reason={NASTY.replace('&', '%26')}",
+        "/refunds?status=attention",
         "/charges?q=none",
     ]
 
@@ -104,7 +111,9 @@ def test_every_text_of_the_dashboard_is_translated() -> None:
             }
     keywords = {"_": None, "_l": None, "gettext": None, "ngettext": (1, 2), "pgettext": ((1, "c"), 2)}
     places = [(ROOT / "templates", f"{name}/**.html", "jinja2") for name in ("dashboard", "print")]
-    places += [(ROOT / "app", f"{name}/views.py", "python") for name in ("merchants", "charges", "webhooks")]
+    places += [
+        (ROOT / "app", f"{name}/**views.py", "python") for name in ("merchants", "charges", "webhooks")
+    ]
     texts = [
         (text, context)
         for folder, pattern, method in places
@@ -152,7 +161,7 @@ def test_every_form_needs_its_guard(
 
 def test_looking_changes_nothing(app: Flask, merchant: Shop, far_side: AlipayFarSide, owner: Person) -> None:
     things = full_shop(merchant, far_side)
-    tables = (Charge, ApiKey, WebhookEndpoint, Delivery, Incident, Merchant, Session)
+    tables = (Charge, Refund, ApiKey, WebhookEndpoint, Delivery, Incident, Merchant, Session)
     before = [books.rows_of(table) for table in tables]
     for path in all_pages(app, things):
         assert owner.get(path).status_code in (200, 302), path
@@ -163,7 +172,7 @@ def test_another_merchants_things_do_not_exist(
     app: Flask, merchant: Shop, other_merchant: Shop, far_side: AlipayFarSide, owner: Person
 ) -> None:
     theirs = full_shop(other_merchant, far_side)
-    tables = (Charge, ApiKey, WebhookEndpoint, Delivery, Incident)
+    tables = (Charge, Refund, ApiKey, WebhookEndpoint, Delivery, Incident)
     before = [books.rows_of(table, merchant_id=other_merchant.id) for table in tables]
     seen = 0
     for rule in rules(app):
@@ -179,6 +188,7 @@ def test_another_merchants_things_do_not_exist(
     for path in (
         "/",
         "/charges",
+        "/refunds",
         "/keys",
         "/webhooks",
         "/incidents",
@@ -237,6 +247,7 @@ def test_an_unreadable_cursor_is_refused_on_a_page(
     for path in (
         "/charges?after=x",
         "/charges?before=1%27",
+        "/refunds?after=x",
         "/incidents?after=x",
         f"/webhooks/{things['endpoint_id']}?after=x",
     ):

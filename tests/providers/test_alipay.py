@@ -251,7 +251,25 @@ def test_an_answer_about_another_refund_is_not_believed(alipay: Alipay, wire: Wi
 
 def test_a_refund_of_an_unknown_trade_is_pending_when_asked_about(alipay: Alipay, wire: Wire) -> None:
     wire.gives(far.refused("alipay.trade.fastpay.refund.query", "ACQ.TRADE_NOT_EXIST"))
-    assert alipay.query_refund(REFUND).outcome is Outcome.PENDING
+    result = alipay.query_refund(REFUND)
+    assert (result.outcome, result.is_absent) == (Outcome.PENDING, True)
+
+
+def test_a_refund_without_a_status_is_to_be_sent_again(alipay: Alipay, wire: Wire) -> None:
+    wire.gives(*AlipayForge().refund_queried(REFUND, Outcome.PENDING))
+    result = alipay.query_refund(REFUND)
+    assert (result.outcome, result.is_absent) == (Outcome.PENDING, True)
+
+
+def test_a_balance_that_is_too_low_for_a_refund_is_for_a_person(alipay: Alipay, wire: Wire) -> None:
+    wire.gives(far.refused("alipay.trade.refund", "ACQ.SELLER_BALANCE_NOT_ENOUGH"))
+    with pytest.raises(ProviderUnreachable) as silence:
+        alipay.refund(REFUND)
+    assert silence.value.needs_person
+    wire.gives(far.refused("alipay.trade.refund", "ACQ.SYSTEM_ERROR"))
+    with pytest.raises(ProviderUnreachable) as silence:
+        alipay.refund(REFUND)
+    assert not silence.value.needs_person
 
 
 # Closing

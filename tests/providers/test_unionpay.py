@@ -403,7 +403,7 @@ def test_a_payment_that_was_not_made_is_not_refunded(
 def test_a_refund_that_never_arrived_is_pending_when_asked_about(unionpay: UnionPay, wire: Wire) -> None:
     wire.gives(far.unknown_refund())
     result = unionpay.query_refund(REFUND)
-    assert (result.outcome, result.provider_status) == (Outcome.PENDING, "34")
+    assert (result.outcome, result.provider_status, result.is_absent) == (Outcome.PENDING, "34", True)
 
 
 def test_a_refund_in_another_currency_is_refused_before_anything_is_sent(

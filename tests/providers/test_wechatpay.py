@@ -468,7 +468,7 @@ def test_a_stuck_refund_is_pending_and_says_that_a_person_is_needed(wechatpay: W
         wechatpay.read_callback(far.refund_notice(fields, "REFUND.ABNORMAL")),
     ):
         assert isinstance(result, RefundResult)
-        assert (result.outcome, result.needs_person) == (Outcome.PENDING, True)
+        assert (result.outcome, result.needs_person, result.is_absent) == (Outcome.PENDING, True, False)
         assert result.provider_status == "ABNORMAL"
 
 
@@ -478,6 +478,7 @@ def test_a_refund_that_never_arrived_is_pending(is_signed: bool, wechatpay: Wech
     wire.gives(far.refused(404, code) if is_signed else far.unsigned({"code": code}, 404))
     result = wechatpay.query_refund(REFUND)
     assert (result.outcome, result.amount, result.provider_status) == (Outcome.PENDING, None, code)
+    assert result.is_absent
     assert wire.sent[0].url == f"{far.API}/v3/refund/domestic/refunds/{REFUND.out_refund_no}"
 
 

@@ -248,6 +248,7 @@ def test_a_refund_that_failed_moved_nothing() -> None:
 def test_a_refund_on_its_way_is_a_refund(state: str) -> None:
     [line] = wechatpay_bill.read_trades(trade_bill(one_row(退款状态=state)))
     assert (line.kind, line.amount) == ("refund", Money(-500, "CNY"))
+    assert line.is_open == (state != "SUCCESS")
 
 
 def test_a_payment_that_was_revoked_went_back() -> None:

@@ -108,6 +108,24 @@ def test_each_code_means_what_the_manual_says_for_a_refund(
     assert refused.value.provider_code == code
 
 
+@pytest.mark.parametrize(
+    ("status", "code", "needs_person", "waits"),
+    [
+        (403, "NOT_ENOUGH", True, False),
+        (429, "FREQUENCY_LIMITED", False, True),
+        (500, "SYSTEM_ERROR", False, False),
+    ],
+)
+def test_a_refund_that_is_not_taken_now_says_what_it_waits_for(
+    status: int, code: str, needs_person: bool, waits: bool, wechatpay: WechatPay, wire: Wire
+) -> None:
+    wire.gives(far.refused(status, code))
+    with pytest.raises(ProviderUnreachable) as silence:
+        wechatpay.refund(REFUND)
+    assert silence.value.needs_person == needs_person
+    assert (silence.value.retry_after_s is not None) == waits
+
+
 @pytest.mark.parametrize(("status", "code", "verdict"), ROWS)
 def test_each_code_means_what_the_manual_says_for_a_close(
     status: int, code: str, verdict: Verdict, wechatpay: WechatPay, wire: Wire

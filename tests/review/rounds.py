@@ -5,14 +5,18 @@ from __future__ import annotations
 from datetime import timedelta
 
 from app import queue
-from app.charges import refunds, sweeps
+from app.charges import refund_sending, sweeps
 from app.charges.settle import Verdict, settle
 from app.db import transaction
 from app.money import Money
 from app.providers.base import Outcome, PaymentResult
 from app.queue import Kind
 
-HANDLERS = {Kind.QUERY: sweeps.query_attempt, Kind.EXPIRE: sweeps.expire_charge, Kind.REFUND: refunds.pursue}
+HANDLERS = {
+    Kind.QUERY: sweeps.query_attempt,
+    Kind.EXPIRE: sweeps.expire_charge,
+    Kind.REFUND: refund_sending.pursue,
+}
 
 
 def work(kind: Kind, limit: int = 50) -> int:
