@@ -15,13 +15,14 @@ from sqlalchemy import Connection
 
 from app import clock, queue
 from app.charges import incidents
-from app.charges.models import Attempt, Charge, Refund
+from app.charges.models import Attempt, Refund
 from app.charges.present import refund_fact
 from app.charges.states import RefundState, move
 from app.db import insert_or_skip, moment, reading, table_of, transaction
 from app.errors import ProviderRejected, ProviderUnreachable, UnknownPayment
 from app.ids import new_id
 from app.merchants import accounts
+from app.merchants.models import ProviderAccount
 from app.money import Money
 from app.providers.base import Outcome, PaymentRef, RefundOrder, RefundResult
 from app.queue import Claim, Kind
@@ -34,15 +35,26 @@ log = structlog.get_logger(__name__)
 # Providers take seconds to days; the first gaps catch the usual case, the last one repeats.
 SCHEDULE = [timedelta(seconds=s) for s in (10, 30, 60, 300, 900, 3600, 6 * 3600)]
 
-_refunds, _attempts, _charges = table_of(Refund), table_of(Attempt), table_of(Charge)
+_refunds, _attempts, _accounts = table_of(Refund), table_of(Attempt), table_of(ProviderAccount)
 
 
-def reserve_unneeded(tx: Connection, attempt: sa.Row[Any], *, livemode: bool, reason: str) -> None:
-    """Refund in full an attempt whose money its charge does not need.  A step.
+def reserve_unneeded(
+    tx: Connection,
+    attempt: sa.Row[Any],
+    *,
+    livemode: bool,
+    reason: str,
+    minor: int | None = None,
+    number: int = 1,
+) -> sa.Row[Any] | None:
+    """Refund an attempt's money that its charge does not need: so much of it, or all.  A step.
 
     The number is made from the attempt's, so the refund can exist only once however often the news
-    of the money arrives.
+    of the money arrives; a person who tries again after a failure counts ``number`` up.  None if
+    that refund exists.
     """
+    minor = attempt.received_minor if minor is None else minor
+    body = attempt.id.partition("_")[2].upper()  # The attempt's own number, if that is from here.
     created = tx.execute(
         insert_or_skip(tx, _refunds).returning(*_refunds.c),
         {
@@ -50,10 +62,10 @@ def reserve_unneeded(tx: Connection, attempt: sa.Row[Any], *, livemode: bool, re
             "id": new_id("re"),
             "charge_id": attempt.charge_id,
             "attempt_id": attempt.id,
-            "out_refund_no": f"DUP{attempt.out_trade_no}",
+            "out_refund_no": f"DUP{body}" if number == 1 else f"DUP{body}R{number}",
             "state": RefundState.RESERVED,
-            "amount_minor": attempt.received_minor,
-            "currency": attempt.currency,
+            "amount_minor": minor,
+            "currency": attempt.received_currency,
             "reason": reason,
             "automatic": True,
             "created_at": clock.now(),
@@ -61,14 +73,11 @@ def reserve_unneeded(tx: Connection, attempt: sa.Row[Any], *, livemode: bool, re
         },
     ).first()
     if created is None:
-        return
-    tx.execute(
-        sa.update(_attempts)
-        .where(_attempts.c.merchant_id == attempt.merchant_id, _attempts.c.id == attempt.id)
-        .values(refunded_minor=attempt.received_minor)
-    )
+        return None
+    _reserve(tx, created, minor)
     queue.put(tx, Kind.REFUND, attempt.merchant_id, created.id, moment(tx))
     emit(tx, refund_fact(types.REFUND_CREATED, created, livemode=livemode))
+    return created
 
 
 def pursue(claim: Claim) -> None:
@@ -164,11 +173,11 @@ _SAME_ATTEMPT = sa.and_(
     _attempts.c.merchant_id == _refunds.c.merchant_id, _attempts.c.id == _refunds.c.attempt_id
 )
 _FIND: sa.Select[Any] = (
-    sa.select(*_refunds.c, _charges.c.livemode)
+    sa.select(*_refunds.c, _accounts.c.livemode)
     .join(_attempts, _SAME_ATTEMPT)
     .join(
-        _charges,
-        sa.and_(_charges.c.merchant_id == _refunds.c.merchant_id, _charges.c.id == _refunds.c.charge_id),
+        _accounts,
+        sa.and_(_accounts.c.merchant_id == _attempts.c.merchant_id, _accounts.c.id == _attempts.c.account_id),
     )
     .where(
         _attempts.c.account_id == sa.bindparam("account_id"),
