@@ -14,7 +14,7 @@ from flask import Flask
 
 from app.callbacks import inbox
 from app.charges.incidents import raise_incident
-from app.charges.models import Charge, Incident
+from app.charges.models import Attempt, Charge, Incident
 from app.db import transaction
 from app.merchants import accounts, keys, people
 from app.merchants.models import ApiKey, Merchant, Session
@@ -24,6 +24,7 @@ from tests import books
 from tests.conftest import Shop
 from tests.dashboard.person import Person, rules
 from tests.far_side import AlipayFarSide
+from tests.review.rounds import hear
 
 ROOT = Path(__file__).parents[2]
 PUBLIC = {"/sign-in", "/sign-in/<token>"}
@@ -45,6 +46,8 @@ def full_shop(shop: Shop, far_side: AlipayFarSide, text: str = "一杯拿铁") -
         raise_incident(
             tx, shop.id, kind="amount_mismatched", subject_id="at_1", charge_id=paid.id, detail=text
         )
+    wrong = books.make_attempt(shop, books.make_charge(shop).id)
+    hear(shop.account_id, wrong, 1000)
     key_id, _ = keys.create_key(shop.id, livemode=False, name=text)
     delivery = books.rows_of(Delivery, merchant_id=shop.id)[0]
     return {
@@ -54,7 +57,8 @@ def full_shop(shop: Shop, far_side: AlipayFarSide, text: str = "一杯拿铁") -
         "event_id": delivery.event_id,
         "delivery_id": delivery.id,
         "key_id": key_id,
-        "incident_id": books.row_of(Incident, merchant_id=shop.id).id,
+        "incident_id": books.row_of(Incident, merchant_id=shop.id, subject_id="at_1").id,
+        "attempt_id": books.row_of(Attempt, out_trade_no=wrong).id,
         "token": people.make_sign_in_link(shop.id, shop.user_id),
     }
 
@@ -146,13 +150,13 @@ def test_every_form_needs_its_guard(
         )
         assert response.status_code == 400, rule.rule
     assert books.charge_of(merchant, things["charge_id"]).state == "pending"
-    assert len(books.rows_of(Charge)) == 2
+    assert len(books.rows_of(Charge)) == 3
     assert owner.get("/").status_code == 200
 
 
 def test_looking_changes_nothing(app: Flask, merchant: Shop, far_side: AlipayFarSide, owner: Person) -> None:
     things = full_shop(merchant, far_side)
-    tables = (Charge, ApiKey, WebhookEndpoint, Delivery, Incident, Merchant, Session)
+    tables = (Attempt, Charge, ApiKey, WebhookEndpoint, Delivery, Incident, Merchant, Session)
     before = [books.rows_of(table) for table in tables]
     for path in all_pages(app, things):
         assert owner.get(path).status_code in (200, 302), path
@@ -163,7 +167,7 @@ def test_another_merchants_things_do_not_exist(
     app: Flask, merchant: Shop, other_merchant: Shop, far_side: AlipayFarSide, owner: Person
 ) -> None:
     theirs = full_shop(other_merchant, far_side)
-    tables = (Charge, ApiKey, WebhookEndpoint, Delivery, Incident)
+    tables = (Attempt, Charge, ApiKey, WebhookEndpoint, Delivery, Incident)
     before = [books.rows_of(table, merchant_id=other_merchant.id) for table in tables]
     seen = 0
     for rule in rules(app):
@@ -182,6 +186,7 @@ def test_another_merchants_things_do_not_exist(
         "/keys",
         "/webhooks",
         "/incidents",
+        "/unclaimed",
         "/settings",
         f"/charges?q={theirs['charge_id']}",
     ):
@@ -238,6 +243,7 @@ def test_an_unreadable_cursor_is_refused_on_a_page(
         "/charges?after=x",
         "/charges?before=1%27",
         "/incidents?after=x",
+        "/unclaimed?after=x",
         f"/webhooks/{things['endpoint_id']}?after=x",
     ):
         assert owner.get(path).status_code == 400, path
