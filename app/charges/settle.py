@@ -24,6 +24,7 @@ from app.db import insert_or_skip, moment, table_of
 from app.errors import UnknownPayment
 from app.ids import new_id
 from app.merchants.accounts import OpenAccount
+from app.merchants.models import ProviderAccount
 from app.money import Money
 from app.providers.base import Outcome, PaymentResult
 from app.queue import Kind
@@ -34,7 +35,7 @@ NUMBER_CHARS_MAX = 64  # the longest that any of the networks allows
 
 log = structlog.get_logger(__name__)
 
-_attempts, _charges = table_of(Attempt), table_of(Charge)
+_attempts, _charges, _accounts = table_of(Attempt), table_of(Charge), table_of(ProviderAccount)
 _others = _attempts.alias()
 # A provider's number belongs to one payment: money that is in the books already is not counted again.
 _REF_IS_TAKEN = sa.exists().where(
@@ -50,6 +51,14 @@ _FIND: sa.Select[Any] = (
         _attempts.c.out_trade_no == sa.bindparam("out_trade_no"),
     )
     .with_for_update()
+)
+# Two accounts may share their credentials: a message for one must not book its money at the other, too.
+_GIVEN_OUT = sa.select(_attempts.c.id).where(
+    _attempts.c.account_id.in_(
+        sa.select(_accounts.c.id).where(_accounts.c.merchant_id == sa.bindparam("merchant_id"))
+    ),
+    _attempts.c.out_trade_no == sa.bindparam("out_trade_no"),
+    _attempts.c.charge_id.is_not(None),
 )
 _NEXT_SEQUENCE = _charges.c.sequence + 1
 _WAS_CLOSED = _charges.c.state != ChargeState.PENDING  # judged by the UPDATE that changes it
@@ -94,13 +103,16 @@ def settle_unknown(tx: Connection, account: OpenAccount, result: PaymentResult) 
     """Book verified money whose number was not given out here, for a person to decide about.  A step.
 
     True once it is in the books, whoever booked it.  False if there is nothing to book: no money, no
-    amount, a number that no provider gives, or one that stands for a payment booked before.
+    amount, a number that no provider gives, one that stands for a payment booked before, or one that
+    another account of the merchant gave out, which hears of its money by itself.
     """
     received = result.amount
     numbers = (result.out_trade_no, result.provider_ref or "")
     if result.outcome != Outcome.SUCCEEDED or received is None or received.minor <= 0:
         return False
     if max(len(number) for number in numbers) > NUMBER_CHARS_MAX:
+        return False
+    if tx.execute(_GIVEN_OUT, {"merchant_id": account.merchant_id, "out_trade_no": numbers[0]}).first():
         return False
     now = clock.now()
     booked = tx.execute(

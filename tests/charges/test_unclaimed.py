@@ -23,6 +23,7 @@ from app.providers.base import Outcome, PaymentResult
 from app.queue import Job, Kind
 from tests.books import make_attempt, make_charge, row_of, rows_of
 from tests.conftest import add_shop
+from tests.providers import alipay_forge
 from tests.review.rounds import hear, work
 from tests.strays import check_sums, hear_unknown, pay_twice, tell_refund, waiting
 
@@ -82,6 +83,20 @@ def test_a_payment_that_is_in_the_books_is_not_booked_under_another_number(merch
     number = make_attempt(merchant, make_charge(merchant).id)
     for _ in range(2):
         hear(merchant.account_id, number, ref="T1")
+    assert waiting(merchant) == []
+    assert check_sums(merchant)["CNY"].received == Money(1250, "CNY")
+
+
+def test_a_message_at_the_merchants_other_account_books_nothing(merchant):
+    """The two share their credentials, so it verifies at both doors; the money came once."""
+    number = make_attempt(merchant, make_charge(merchant).id)
+    other_id = accounts.add_account(
+        merchant.id, "alipay", livemode=False, name="second", settings=alipay_forge.KEY_MODE
+    )
+    result = PaymentResult(number, Outcome.SUCCEEDED, Money(1250, "CNY"), "T1")
+    with transaction() as tx:
+        assert not settle_unknown(tx, accounts.open_account(other_id), result)
+    hear(merchant.account_id, number, ref="T1")
     assert waiting(merchant) == []
     assert check_sums(merchant)["CNY"].received == Money(1250, "CNY")
 
