@@ -10,7 +10,7 @@ from sqlalchemy import Connection
 from app.callbacks.models import Callback
 from app.charges import incidents
 from app.charges.refunds import settle_refund
-from app.charges.settle import settle
+from app.charges.settle import settle, settle_unknown
 from app.db import insert_or_skip, retried, table_of, transaction
 from app.errors import UnknownPayment
 from app.ids import new_id
@@ -24,8 +24,9 @@ _callbacks = table_of(Callback)
 def receive(account: OpenAccount, inbound: Inbound) -> None:
     """Verify, keep, settle.  When this returns, it is durable, and the provider may be told so.
 
-    The same message again changes nothing but a counter.  A genuine message about a payment that is
-    not ours is kept and raised as an incident, then UnknownPayment.  Raises SignatureMismatch.
+    The same message again changes nothing but a counter.  Of a genuine message about what was not
+    started here an incident is raised; money is booked for a person to decide about, and anything else
+    is kept and UnknownPayment raised.  Raises SignatureMismatch.
     """
     result = account.provider.read_callback(inbound)
     try:
@@ -38,15 +39,18 @@ def receive(account: OpenAccount, inbound: Inbound) -> None:
     except UnknownPayment:
         with transaction() as tx:
             _keep(tx, account, inbound, result)
+            is_refund = isinstance(result, RefundResult)
+            is_booked = isinstance(result, PaymentResult) and settle_unknown(tx, account, result)
             incidents.raise_incident(
                 tx,
                 account.merchant_id,
-                kind="unknown_refund" if isinstance(result, RefundResult) else "unknown_payment",
+                kind="unknown_refund" if is_refund else "unknown_payment",
                 subject_id=f"{account.id}:{_number(result)}",
                 charge_id=None,
                 detail=f"{account.provider.info.code}: {_number(result)} {result.outcome}, {result.amount}",
             )
-        raise
+        if not is_booked:
+            raise
 
 
 def _keep(

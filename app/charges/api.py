@@ -77,6 +77,7 @@ CHARGE_EXAMPLE: dict[str, Any] = {
     "livemode": False,
     "status": "pending",
     "amount": 1250,
+    "amount_paid": None,
     "amount_refunded": 0,
     "currency": "cny",
     "description": "一杯拿铁",
@@ -282,6 +283,9 @@ class ChargeAnswer(BaseModel):
     livemode: bool
     status: ChargeState
     amount: int
+    amount_paid: int | None = Field(
+        description="`null` until paid; less than `amount` if somebody at the dashboard accepted less."
+    )
     amount_refunded: int = Field(description="What has gone back or is on its way.")
     currency: str
     description: str

@@ -337,7 +337,7 @@ def _begin(
     if _has_step(attempt, now):
         return _started(attempt)
     try:
-        step = account.provider.start(_order(charge, attempt, account, payer))
+        step = account.provider.start(_order(charge, attempt, account, payer, now))
     except ProviderRejected as refusal:
         if attempt.next_step is not None:  # an order once opened, and not to be had again: is it over?
             with suppress(ProviderUnreachable):
@@ -403,7 +403,9 @@ def _keep_step(tx: Connection, attempt: sa.Row[Any], step: NextStep) -> sa.Row[A
     return kept
 
 
-def _order(charge: sa.Row[Any], attempt: sa.Row[Any], account: OpenAccount, payer: Payer) -> PaymentOrder:
+def _order(
+    charge: sa.Row[Any], attempt: sa.Row[Any], account: OpenAccount, payer: Payer, now: datetime
+) -> PaymentOrder:
     return PaymentOrder(
         ref=ref_of(attempt),
         amount=Money(charge.amount_minor, charge.currency),
@@ -414,6 +416,7 @@ def _order(charge: sa.Row[Any], attempt: sa.Row[Any], account: OpenAccount, paye
         expires_at=charge.expires_at,
         payer_id=payer.payer_id,
         payer_ip=payer.ip,
+        asked_at=now,
     )
 
 

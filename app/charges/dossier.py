@@ -10,7 +10,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from app.charges import attempts, incidents, lifecycle, refund_search
+from app.charges import attempts, decisions, incidents, lifecycle, refund_search
 from app.charges.states import ChargeState
 from app.webhooks import history
 from app.webhooks.history import DeliveryStory, Page
@@ -29,6 +29,7 @@ class Turn(StrEnum):
     CANCELED = "canceled"
     PAID = "paid"
     PAID_LATE = "paid_late"
+    DECIDED = "decided"  # by a person, about money that no charge had taken
     REFUND_RESERVED = "refund_reserved"
     REFUND_ENDED = "refund_ended"
     INCIDENT = "incident"
@@ -41,7 +42,7 @@ _RANK = {turn: rank for rank, turn in enumerate(Turn)}
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One line of the timeline; ``of`` is the attempt, refund, incident or delivery it is about."""
+    """One line of the timeline; ``of`` is the attempt, decision, refund, incident or delivery it is about."""
 
     at: datetime
     turn: Turn
@@ -53,6 +54,7 @@ class Dossier:
     """A charge with what belongs to it, each list oldest first but for deliveries (newest first)."""
 
     charge: sa.Row[Any]
+    was_canceled: bool  # it may be paid all the same, by a person's decision
     attempts: list[sa.Row[Any]]
     refunds: list[sa.Row[Any]]
     incidents: list[sa.Row[Any]]
@@ -66,22 +68,25 @@ def compile_dossier(merchant_id: str, charge_id: str) -> Dossier:
     tried = attempts.list_attempts(merchant_id, charge.id)
     returned = refund_search.list_of_charge(merchant_id, charge.id)
     raised = incidents.list_of_charge(merchant_id, charge.id)
+    decided = decisions.list_decisions_of_charge(merchant_id, charge.id)
     told: list[DeliveryStory] = []
     for object_id in (charge.id, *[refund.id for refund in returned[:_REFUNDS_FOLLOWED]]):
         told += history.list_deliveries(
             merchant_id, livemode=charge.livemode, object_id=object_id, page=Page(limit=_DELIVERIES_SHOWN)
         )[0]
-    steps = [*_own_steps(charge), *_steps_of_others(tried, returned, raised, told)]
+    was_canceled = charge.state == ChargeState.CANCELED or any(
+        row.charge_id == charge.id and row.found == ChargeState.CANCELED for row in decided
+    )
+    steps = [*_own_steps(charge, was_canceled), *_steps_of_others(tried, returned, raised, told)]
+    steps += [Step(row.created_at, Turn.DECIDED, row) for row in decided]
     steps.sort(key=lambda step: (step.at.replace(microsecond=0), _RANK[step.turn]))
-    return Dossier(charge, tried, returned, raised, told, steps)
+    return Dossier(charge, was_canceled, tried, returned, raised, told, steps)
 
 
-def _own_steps(charge: sa.Row[Any]) -> list[Step]:
+def _own_steps(charge: sa.Row[Any], was_canceled: bool) -> list[Step]:
     steps = [Step(charge.created_at, Turn.CREATED)]
     if charge.closed_at is not None:
-        # A charge that was closed and is paid all the same had expired: a canceled one stays canceled.
-        canceled = charge.state == ChargeState.CANCELED
-        steps.append(Step(charge.closed_at, Turn.CANCELED if canceled else Turn.EXPIRED))
+        steps.append(Step(charge.closed_at, Turn.CANCELED if was_canceled else Turn.EXPIRED))
     if charge.paid_at is not None:
         steps.append(Step(charge.paid_at, Turn.PAID_LATE if charge.paid_late else Turn.PAID))
     return steps

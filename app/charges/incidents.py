@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import sqlalchemy as sa
@@ -85,3 +86,19 @@ def resolve(merchant_id: str, incident_id: str) -> None:
         )
     if resolved.rowcount != 1:
         raise NotFound("no such incident, or it is resolved already")
+
+
+def resolve_about(
+    tx: Connection, merchant_id: str, *, kinds: Sequence[str], subject_ids: Sequence[str]
+) -> None:
+    """What was raised about these is dealt with, because a person has just done so.  A step."""
+    tx.execute(
+        sa.update(_incidents)
+        .where(
+            _incidents.c.merchant_id == merchant_id,
+            _incidents.c.kind.in_(kinds),
+            _incidents.c.subject_id.in_(subject_ids),
+            _incidents.c.resolved_at.is_(None),
+        )
+        .values(resolved_at=clock.now())
+    )

@@ -1,4 +1,4 @@
-"""The books: charges, the attempts to pay them, refunds, and incidents for a person to judge."""
+"""The books: charges, the attempts to pay them, refunds, incidents for a person and what they decided."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.orm import Mapped, mapped_column
 
-from app.charges.states import AttemptState, ChargeState, RefundState
+from app.charges.states import AttemptState, ChargeState, Deed, RefundState
 from app.db import Base
 
 
@@ -24,6 +24,8 @@ class Charge(Base):
         sa.ForeignKeyConstraint(["merchant_id"], ["merchants.id"]),
         sa.CheckConstraint("amount_minor > 0", name="amount"),
         sa.CheckConstraint("refunded_minor >= 0 AND refunded_minor <= amount_minor", name="refunded"),
+        # Less than was asked may be accepted; no more goes back than was.  True of NULL, too.
+        sa.CheckConstraint("paid_minor <= amount_minor AND refunded_minor <= paid_minor", name="paid"),
         sa.Index("ix_charges_id", "id"),
         sa.Index("ix_charges_order", "merchant_id", "livemode", "merchant_order_no", unique=True),
         sa.Index("ix_charges_paid", "merchant_id", "livemode", "paid_at"),
@@ -46,7 +48,8 @@ class Charge(Base):
     paid_late: Mapped[bool] = mapped_column(default=False)
     paid_attempt_id: Mapped[str | None] = mapped_column(sa.String(40))
     provider: Mapped[str | None] = mapped_column(sa.String(16))  # the one that paid
-    refunded_minor: Mapped[int] = mapped_column(default=0)  # reserved or succeeded
+    paid_minor: Mapped[int | None]  # less than was asked, if a person accepted that; None: not paid
+    refunded_minor: Mapped[int] = mapped_column(default=0)  # of that; reserved or succeeded
     sequence: Mapped[int] = mapped_column(sa.Integer, default=0)  # of its latest event
 
 
@@ -75,6 +78,18 @@ class Attempt(Base):
             sqlite_where=sa.text("settles"),
             postgresql_where=sa.text("settles"),
         ),
+        # The few that brought money which no charge took: what a person may have to decide about.
+        sa.Index(
+            "ix_attempts_unneeded",
+            "merchant_id",
+            "id",
+            sqlite_where=sa.text("received_minor > credited_minor"),
+            postgresql_where=sa.text("received_minor > credited_minor"),
+        ),
+        sa.CheckConstraint(
+            "credited_minor >= 0 AND outside_minor >= 0 AND credited_minor + outside_minor <= received_minor",
+            name="received",
+        ),
     )
 
     merchant_id: Mapped[str] = mapped_column(sa.String(40), primary_key=True)
@@ -92,6 +107,9 @@ class Attempt(Base):
     amount_minor: Mapped[int]
     currency: Mapped[str] = mapped_column(sa.String(3))
     received_minor: Mapped[int | None]  # what the provider says came in
+    received_currency: Mapped[str | None] = mapped_column(sa.String(3))
+    credited_minor: Mapped[int] = mapped_column(default=0)  # of that, what its charge took
+    outside_minor: Mapped[int] = mapped_column(default=0)  # of that, what a person settled elsewhere
     refunded_minor: Mapped[int] = mapped_column(default=0)  # reserved or succeeded
     next_step: Mapped[dict[str, Any] | None]  # what the payer must do, to show it again on reload
     step_expires_at: Mapped[datetime | None]  # when that goes stale; None: not before the order
@@ -136,6 +154,31 @@ class Refund(Base):
     created_at: Mapped[datetime]
     finished_at: Mapped[datetime | None]
     sequence: Mapped[int] = mapped_column(sa.Integer, default=0)
+
+
+class Decision(Base):
+    """What a person did with money that no charge had taken.  Never changed."""
+
+    __tablename__ = "decisions"
+    __table_args__ = (
+        sa.ForeignKeyConstraint(["merchant_id", "attempt_id"], ["attempts.merchant_id", "attempts.id"]),
+        sa.CheckConstraint("amount_minor > 0", name="amount"),
+        sa.Index("ix_decisions_charge", "merchant_id", "charge_id"),
+        sa.Index("ix_decisions_came_for", "merchant_id", "came_for_id"),
+    )
+
+    merchant_id: Mapped[str] = mapped_column(sa.String(40), primary_key=True)
+    id: Mapped[str] = mapped_column(sa.String(40), primary_key=True)
+    attempt_id: Mapped[str] = mapped_column(sa.String(40))
+    deed: Mapped[Deed] = mapped_column(sa.String(16))
+    came_for_id: Mapped[str | None] = mapped_column(sa.String(40))  # the charge; None: nobody asked for it
+    charge_id: Mapped[str | None] = mapped_column(sa.String(40))  # the charge that it pays
+    found: Mapped[ChargeState | None] = mapped_column(sa.String(16))  # the state of that charge before
+    amount_minor: Mapped[int]
+    currency: Mapped[str] = mapped_column(sa.String(3))
+    note: Mapped[str] = mapped_column(sa.String(200), default="")
+    decided_by: Mapped[str] = mapped_column(sa.String(254))  # the e-mail address then
+    created_at: Mapped[datetime]
 
 
 class Incident(Base):

@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from sqlalchemy import Connection
 
 from app import clock
-from app.charges import lifecycle
+from app.charges import lifecycle, unclaimed
 from app.charges.lifecycle import ChargeFilter
 from app.charges.models import Charge, Incident
 from app.charges.states import ChargeState
@@ -78,13 +78,13 @@ class Health:
     failing_deliveries: int  # of those, tried in vain at least once
     disabled_endpoints: int
     open_incidents: int
+    unclaimed: int  # payments that wait for a person's decision
     late_since: datetime | None
 
     @property
     def is_good(self) -> bool:
-        return not (
-            self.failing_deliveries or self.disabled_endpoints or self.open_incidents or self.late_since
-        )
+        stuck = (self.failing_deliveries, self.disabled_endpoints, self.open_incidents, self.unclaimed)
+        return not (any(stuck) or self.late_since)
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +148,10 @@ def _takings(
     ago = sa.case(*[(_charges.c.paid_at >= start, number) for number, start in enumerate(starts)], else_=DAYS)
     rows = connection.execute(
         sa.select(
-            ago.label("ago"), _charges.c.currency, sa.func.count(), sa.func.sum(_charges.c.amount_minor)
+            ago.label("ago"),
+            _charges.c.currency,
+            sa.func.count(),
+            sa.func.sum(sa.func.coalesce(_charges.c.paid_minor, _charges.c.amount_minor)),
         )
         .where(
             _charges.c.merchant_id == merchant_id,
@@ -253,5 +256,6 @@ def _health(connection: Connection, merchant_id: str, livemode: bool, now: datet
         failing_deliveries=int(failing),
         disabled_endpoints=connection.execute(disabled).scalar_one(),
         open_incidents=connection.execute(sa.select(sa.func.count()).select_from(incidents)).scalar_one(),
+        unclaimed=unclaimed.count_unclaimed(merchant_id, livemode=livemode),
         late_since=oldest if oldest is not None and now - oldest > PATIENCE else None,
     )

@@ -51,6 +51,7 @@ def charge_json(charge: sa.Row[Any]) -> dict[str, Any]:
         "livemode": charge.livemode,
         "status": charge.state,
         "amount": charge.amount_minor,
+        "amount_paid": charge.paid_minor,
         "amount_refunded": charge.refunded_minor,
         "currency": charge.currency.lower(),
         "description": charge.description,
@@ -89,10 +90,28 @@ def refund_json(refund: sa.Row[Any]) -> dict[str, Any]:
     }
 
 
-def charge_fact(event_type: str, charge: sa.Row[Any]) -> Fact:
+def payment_json(attempt: sa.Row[Any], *, accepted_by: str | None = None) -> dict[str, Any]:
+    """The payment that an event is about.  ``accepted_by`` is the person who decided that it pays."""
+    return {
+        "provider": attempt.provider,
+        "out_trade_no": attempt.out_trade_no,
+        "provider_ref": attempt.provider_ref,
+        "amount_received": attempt.received_minor,
+        "currency": attempt.received_currency.lower() if attempt.received_currency else None,
+        "accepted_by": accepted_by,
+    }
+
+
+def charge_fact(event_type: str, charge: sa.Row[Any], payment: dict[str, Any] | None = None) -> Fact:
     """The event that says this of a charge, as it stands in the row and with its ``sequence``."""
     return Fact(
-        charge.merchant_id, charge.livemode, event_type, charge.id, charge.sequence, charge_json(charge)
+        charge.merchant_id,
+        charge.livemode,
+        event_type,
+        charge.id,
+        charge.sequence,
+        charge_json(charge),
+        {"payment": payment} if payment else {},
     )
 
 

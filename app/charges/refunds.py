@@ -106,31 +106,43 @@ def try_again(tx: Connection, merchant_id: str, refund_id: str, *, asked_by: str
     return refund or tx.execute(_FIND_REPEAT, mine).one()
 
 
-def reserve_unneeded(tx: Connection, attempt: sa.Row[Any], *, livemode: bool, reason: str) -> None:
-    """Refund in full an attempt whose money its charge does not need.  A step.
+def reserve_unneeded(
+    tx: Connection,
+    attempt: sa.Row[Any],
+    *,
+    reason: str,
+    minor: int | None = None,
+    number: int = 1,
+    asked_by: str | None = None,
+) -> sa.Row[Any] | None:
+    """Refund an attempt's money that its charge does not need: so much of it, or all.  A step.
 
     The number is made from the attempt's, so the refund can exist only once however often the news
-    of the money arrives.
+    of the money arrives; a person who tries again after a failure counts ``number`` up.  None if that
+    refund exists.
     """
-    reserve(
-        tx,
-        attempt.merchant_id,
-        attempt.id,
-        Reservation(attempt.received_minor, reason, number=unneeded_number(attempt.id), automatic=True),
+    wanted = Reservation(
+        attempt.received_minor if minor is None else minor,
+        reason,
+        number=unneeded_number(attempt.id, number),
+        automatic=True,
+        asked_by=asked_by,
     )
+    return reserve(tx, attempt.merchant_id, attempt.id, wanted)
 
 
-def unneeded_number(attempt_id: str) -> str:
-    """The number of the one refund that gives all of an attempt's money back.  Pure."""
-    return f"DUP{_body(attempt_id)}"
+def unneeded_number(attempt_id: str, number: int = 1) -> str:
+    """The number under which money of an attempt that its charge does not need goes back.  Pure."""
+    return f"DUP{_body(attempt_id)}" + (f"R{number}" if number > 1 else "")
 
 
 def reserve(tx: Connection, merchant_id: str, attempt_id: str, wanted: Reservation) -> sa.Row[Any] | None:
     """Set aside what is to go back of an attempt's money, and have it sent.  A step.
 
-    Counted on the attempt, and on the charge that it settles, by guarded UPDATEs in the transaction of
-    the refund itself.  None if a refund of this number, or in place of the same failed one, is there
-    already.  Raises NotFound, or Conflict with code ``charge_already_refunded`` or ``amount_too_large``.
+    Counted on the attempt, and on the charge that it settles unless it is money that this charge did
+    not take, by guarded UPDATEs in the transaction of the refund itself.  None if a refund of this
+    number, or in place of the same failed one, is there already.  Raises NotFound, or Conflict with
+    code ``charge_already_refunded`` or ``amount_too_large``.
     """
     attempt = tx.execute(_LOCK_ATTEMPT, {"merchant_id": merchant_id, "attempt_id": attempt_id}).first()
     if attempt is None:
@@ -140,11 +152,11 @@ def reserve(tx: Connection, merchant_id: str, attempt_id: str, wanted: Reservati
     same = {"merchant_id": merchant_id, "out_refund_no": number, "replaces": wanted.replaces}
     if tx.execute(_FIND_SAME, same).first() is not None:
         return None
-    amount_minor = _fitting(attempt, wanted.amount_minor)
+    amount_minor = _fitting(tx, attempt, wanted)
     taking = {"own_merchant_id": merchant_id, "own_id": attempt_id, "taken_minor": amount_minor}
     if tx.execute(_TAKE_OF_ATTEMPT, taking).rowcount != 1:
         raise RuntimeError(f"attempt {attempt_id} changed while it was locked")
-    if attempt.settles:
+    if attempt.settles and not wanted.automatic:
         taken = tx.execute(_TAKE_OF_CHARGE, {**taking, "own_id": attempt.charge_id})
         if taken.rowcount != 1:
             raise RuntimeError(f"charge {attempt.charge_id} does not agree with the attempt that settled it")
@@ -159,7 +171,7 @@ def reserve(tx: Connection, merchant_id: str, attempt_id: str, wanted: Reservati
             "out_refund_no": number,
             "state": RefundState.RESERVED,
             "amount_minor": amount_minor,
-            "currency": attempt.currency,
+            "currency": attempt.received_currency,
             "reason": wanted.reason,
             "metadata": dict(wanted.metadata),
             "automatic": wanted.automatic,
@@ -280,26 +292,46 @@ _TAKE_OF_CHARGE = (
         _charges.c.merchant_id == sa.bindparam("own_merchant_id"),
         _charges.c.id == sa.bindparam("own_id"),
         _charges.c.state == ChargeState.PAID,
-        _charges.c.refunded_minor + _TAKEN_MINOR <= _charges.c.amount_minor,
+        _charges.c.refunded_minor + _TAKEN_MINOR <= _charges.c.paid_minor,
     )
     .values(refunded_minor=_charges.c.refunded_minor + _TAKEN_MINOR)
 )
-_SUM = sa.select(sa.func.coalesce(sa.func.sum(_refunds.c.amount_minor), 0)).where(
+_SUMS = sa.select(
+    *[
+        sa.func.coalesce(
+            sa.func.sum(sa.case((_refunds.c.automatic.is_(unneeded), _refunds.c.amount_minor), else_=0)), 0
+        )
+        for unneeded in (False, True)
+    ]
+).where(
     _refunds.c.merchant_id == sa.bindparam("merchant_id"),
     _refunds.c.attempt_id == sa.bindparam("attempt_id"),
     _refunds.c.state != RefundState.FAILED,
 )
 
 
-def _fitting(attempt: sa.Row[Any], amount_minor: int | None) -> int:
-    """How much goes back of a locked attempt.  Raises Conflict."""
-    left_minor = (attempt.received_minor or 0) - attempt.refunded_minor
+def _fitting(tx: Connection, attempt: sa.Row[Any], wanted: Reservation) -> int:
+    """How much goes back of a locked attempt: of what its charge took, or of the rest.  Raises Conflict."""
+    of_charge_minor, unneeded_minor = _given(tx, attempt)
+    if wanted.automatic:
+        rest_minor = (attempt.received_minor or 0) - attempt.credited_minor - attempt.outside_minor
+        left_minor = rest_minor - unneeded_minor
+    else:
+        left_minor = attempt.credited_minor - of_charge_minor
+    left_minor = min(left_minor, (attempt.received_minor or 0) - attempt.refunded_minor)
     if left_minor <= 0:
         raise Conflict("all of it has gone back, or is on its way", code="charge_already_refunded")
-    if amount_minor is not None and amount_minor > left_minor:
-        left = Money(left_minor, attempt.currency)
+    if wanted.amount_minor is not None and wanted.amount_minor > left_minor:
+        left = Money(left_minor, attempt.received_currency)
         raise Conflict(f"{left_minor} minor units ({left}) are left to refund", code="amount_too_large")
-    return amount_minor or left_minor
+    return wanted.amount_minor or left_minor
+
+
+def _given(tx: Connection, attempt: sa.Row[Any]) -> tuple[int, int]:
+    """What went back, or is on its way, of what a charge took, and of what no charge needed."""
+    which = {"merchant_id": attempt.merchant_id, "attempt_id": attempt.id}
+    of_charge_minor, unneeded_minor = tx.execute(_SUMS, which).one()
+    return int(of_charge_minor), int(unneeded_minor)
 
 
 def _call_for_person(tx: Connection, refund: sa.Row[Any], result: RefundResult) -> None:
@@ -320,19 +352,18 @@ def _recount(tx: Connection, refund: sa.Row[Any]) -> bool:
     """
     which = {"merchant_id": refund.merchant_id, "attempt_id": refund.attempt_id}
     attempt = tx.execute(_LOCK_ATTEMPT, which).one()
-    given_minor = tx.execute(_SUM, which).scalar_one()
-    counted_minor = min(int(given_minor), attempt.received_minor)
-    for table, row_id in (
-        (_attempts, attempt.id),
-        (_charges, attempt.charge_id if attempt.settles else None),
-    ):
-        if row_id is not None:
-            tx.execute(
-                sa.update(table)
-                .where(table.c.merchant_id == refund.merchant_id, table.c.id == row_id)
-                .values(refunded_minor=counted_minor)
-            )
-    return bool(given_minor > attempt.received_minor)
+    of_charge_minor, unneeded_minor = _given(tx, attempt)
+    given_minor = of_charge_minor + unneeded_minor
+    counts = [(_attempts, attempt.id, min(given_minor, attempt.received_minor))]
+    if attempt.settles:
+        counts.append((_charges, attempt.charge_id, min(of_charge_minor, attempt.credited_minor)))
+    for table, row_id, counted_minor in counts:
+        tx.execute(
+            sa.update(table)
+            .where(table.c.merchant_id == refund.merchant_id, table.c.id == row_id)
+            .values(refunded_minor=counted_minor)
+        )
+    return given_minor > attempt.received_minor
 
 
 def _tell(tx: Connection, refund: sa.Row[Any], kind: str, fact: str) -> None:

@@ -167,7 +167,7 @@ def _form_page(charge: sa.Row[Any], faults: dict[str, str], status: int = 200) -
 
 
 def _left_minor(charge: sa.Row[Any]) -> int:
-    return int(charge.amount_minor - charge.refunded_minor) if charge.state == ChargeState.PAID else 0
+    return int(charge.paid_minor - charge.refunded_minor) if charge.state == ChargeState.PAID else 0
 
 
 def _turn(shown: Shown | None, **cursor: Any) -> str:

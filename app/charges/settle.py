@@ -7,6 +7,7 @@ by the first verified success that commits.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from enum import StrEnum
 from typing import Any
 
@@ -17,19 +18,24 @@ from sqlalchemy import Connection
 from app import clock, queue
 from app.charges import incidents, refunds
 from app.charges.models import Attempt, Charge
-from app.charges.present import charge_fact
+from app.charges.present import charge_fact, payment_json
 from app.charges.states import AttemptState, ChargeState, move
-from app.db import moment, table_of
+from app.db import insert_or_skip, moment, table_of
 from app.errors import UnknownPayment
+from app.ids import new_id
+from app.merchants.accounts import OpenAccount
+from app.merchants.models import ProviderAccount
 from app.money import Money
 from app.providers.base import Outcome, PaymentResult
 from app.queue import Kind
 from app.webhooks import types
 from app.webhooks.outbox import emit
 
+NUMBER_CHARS_MAX = 64  # the longest that any of the networks allows
+
 log = structlog.get_logger(__name__)
 
-_attempts, _charges = table_of(Attempt), table_of(Charge)
+_attempts, _charges, _accounts = table_of(Attempt), table_of(Charge), table_of(ProviderAccount)
 _others = _attempts.alias()
 # A provider's number belongs to one payment: money that is in the books already is not counted again.
 _REF_IS_TAKEN = sa.exists().where(
@@ -46,8 +52,16 @@ _FIND: sa.Select[Any] = (
     )
     .with_for_update()
 )
+# Two accounts may share their credentials: a message for one must not book its money at the other, too.
+_GIVEN_OUT = sa.select(_attempts.c.id).where(
+    _attempts.c.account_id.in_(
+        sa.select(_accounts.c.id).where(_accounts.c.merchant_id == sa.bindparam("merchant_id"))
+    ),
+    _attempts.c.out_trade_no == sa.bindparam("out_trade_no"),
+    _attempts.c.charge_id.is_not(None),
+)
 _NEXT_SEQUENCE = _charges.c.sequence + 1
-_WAS_EXPIRED = _charges.c.state == ChargeState.EXPIRED  # judged by the UPDATE that changes it
+_WAS_CLOSED = _charges.c.state != ChargeState.PENDING  # judged by the UPDATE that changes it
 
 
 class Verdict(StrEnum):
@@ -85,12 +99,96 @@ def settle(tx: Connection, account_id: str, result: PaymentResult) -> Verdict:
             return Verdict.NO_NEWS
 
 
-def _take_money(tx: Connection, attempt: sa.Row[Any], result: PaymentResult) -> Verdict:
+def settle_unknown(tx: Connection, account: OpenAccount, result: PaymentResult) -> bool:
+    """Book verified money whose number was not given out here, for a person to decide about.  A step.
+
+    True once it is in the books, whoever booked it.  False if there is nothing to book: no money, no
+    amount, a number that no provider gives, one that stands for a payment booked before, or one that
+    another account of the merchant gave out, which hears of its money by itself.
+    """
     received = result.amount
-    fits = received == Money(attempt.amount_minor, attempt.currency) and not attempt.ref_is_taken
+    numbers = (result.out_trade_no, result.provider_ref or "")
+    if result.outcome != Outcome.SUCCEEDED or received is None or received.minor <= 0:
+        return False
+    if max(len(number) for number in numbers) > NUMBER_CHARS_MAX:
+        return False
+    if tx.execute(_GIVEN_OUT, {"merchant_id": account.merchant_id, "out_trade_no": numbers[0]}).first():
+        return False
+    now = clock.now()
+    booked = tx.execute(
+        insert_or_skip(tx, _attempts),
+        {
+            "merchant_id": account.merchant_id,
+            "id": new_id("at"),
+            "charge_id": None,
+            "account_id": account.id,
+            "provider": account.provider.info.code,
+            "scene": "unknown",
+            "out_trade_no": result.out_trade_no,
+            "provider_ref": result.provider_ref,
+            "state": AttemptState.SUCCEEDED,
+            "amount_minor": received.minor,
+            "currency": received.currency,
+            "received_minor": received.minor,
+            "received_currency": received.currency,
+            "started_at": result.paid_at or now,
+            "expires_at": result.paid_at or now,
+            "finished_at": now,
+        },
+    )
+    if booked.rowcount == 1:
+        log.info("unknown money booked", out_trade_no=result.out_trade_no, amount=str(received))
+        return True
+    with suppress(UnknownPayment):  # The number is new, and the provider's own number is not.
+        settle(tx, account.id, result)
+        return True
+    return False
+
+
+def pay_charge(
+    tx: Connection, attempt: sa.Row[Any], charge_id: str, minor: int, *, by_person: bool = False
+) -> sa.Row[Any] | None:
+    """Make a charge paid with so much of an attempt's money; None if it was paid already.  A step.
+
+    First wins, decided by the guard on the charge's row and by nothing that a provider says.  Only a
+    person takes money for a charge that was canceled.
+    """
+    charge = move(
+        tx,
+        _charges,
+        attempt.merchant_id,
+        charge_id,
+        ChargeState.PAID,
+        by_person=by_person,
+        paid_at=moment(tx),
+        paid_late=_WAS_CLOSED,
+        paid_attempt_id=attempt.id,
+        paid_minor=minor,
+        provider=attempt.provider,
+        sequence=_NEXT_SEQUENCE,
+    )
+    if charge is not None:
+        queue.drop(tx, attempt.merchant_id, (Kind.QUERY, attempt.id), (Kind.EXPIRE, charge_id))
+    return charge
+
+
+def announce(
+    tx: Connection, charge: sa.Row[Any], attempt: sa.Row[Any], *, accepted_by: str | None = None
+) -> None:
+    """Say that a charge is paid, and if so that it was late.  A step."""
+    payment = payment_json(attempt, accepted_by=accepted_by)
+    emit(tx, charge_fact(types.CHARGE_PAID, charge, payment))
+    if charge.paid_late:
+        late = _next(tx, charge.merchant_id, charge.id)
+        emit(tx, charge_fact(types.CHARGE_PAID_LATE, late, payment))
+
+
+def _take_money(tx: Connection, attempt: sa.Row[Any], result: PaymentResult) -> Verdict:
     if attempt.state in (AttemptState.SUCCEEDED, AttemptState.MISMATCHED):
-        return _check_same_money(tx, attempt, result, fits)
-    charge = _pay(tx, attempt) if fits else None
+        return _check_same_money(tx, attempt, result)
+    received = None if attempt.ref_is_taken else result.amount
+    fits = received == Money(attempt.amount_minor, attempt.currency)
+    charge = pay_charge(tx, attempt, attempt.charge_id, attempt.amount_minor) if fits else None
     taken = move(
         tx,
         _attempts,
@@ -100,56 +198,36 @@ def _take_money(tx: Connection, attempt: sa.Row[Any], result: PaymentResult) -> 
         settles=charge is not None,
         provider_ref=None if attempt.ref_is_taken else result.provider_ref,
         received_minor=received.minor if received else None,
+        received_currency=received.currency if received else None,
+        credited_minor=attempt.amount_minor if charge is not None else 0,
         finished_at=clock.now(),
     )
     if taken is None:  # The row is locked, so this cannot be; if it is, nothing of it may stay.
         raise RuntimeError(f"attempt {attempt.id} moved while it was locked")
     if charge is not None:
-        queue.drop(tx, attempt.merchant_id, (Kind.QUERY, attempt.id), (Kind.EXPIRE, attempt.charge_id))
-        verdict = _announce(tx, charge)
+        announce(tx, charge, taken)
+        verdict = Verdict.PAID
     else:
         queue.drop(tx, attempt.merchant_id, (Kind.QUERY, attempt.id))
-        verdict = _send_back(tx, taken) if fits else _hold(tx, attempt, result)
+        verdict = _send_back(tx, taken) if fits else _hold(tx, attempt, taken, result)
     log.info(
         "settled", verdict=verdict, charge_id=attempt.charge_id, attempt_id=attempt.id, amount=str(received)
     )
     return verdict
 
 
-def _pay(tx: Connection, attempt: sa.Row[Any]) -> sa.Row[Any] | None:
-    """First wins, decided by the guard on the charge's row and by nothing that a provider says."""
-    return move(
-        tx,
-        _charges,
-        attempt.merchant_id,
-        attempt.charge_id,
-        ChargeState.PAID,
-        paid_at=moment(tx),
-        paid_late=_WAS_EXPIRED,
-        paid_attempt_id=attempt.id,
-        provider=attempt.provider,
-        sequence=_NEXT_SEQUENCE,
-    )
-
-
-def _announce(tx: Connection, charge: sa.Row[Any]) -> Verdict:
-    emit(tx, charge_fact(types.CHARGE_PAID, charge))
-    if charge.paid_late:
-        emit(tx, charge_fact(types.CHARGE_PAID_LATE, _next(tx, charge.merchant_id, charge.id)))
-    return Verdict.PAID
-
-
 def _send_back(tx: Connection, attempt: sa.Row[Any]) -> Verdict:
     """The charge is paid already, or was canceled: refund this attempt in full, once, and say so."""
     charge = _next(tx, attempt.merchant_id, attempt.charge_id)
     paid_twice = charge.state == ChargeState.PAID
-    emit(tx, charge_fact(types.CHARGE_DOUBLE_PAID if paid_twice else types.CHARGE_PAID_LATE, charge))
+    event_type = types.CHARGE_DOUBLE_PAID if paid_twice else types.CHARGE_PAID_LATE
+    emit(tx, charge_fact(event_type, charge, payment_json(attempt)))
     reason = "double_payment" if paid_twice else "paid_after_cancel"
-    refunds.reserve_unneeded(tx, attempt, livemode=charge.livemode, reason=reason)
+    refunds.reserve_unneeded(tx, attempt, reason=reason)
     return Verdict.UNNEEDED
 
 
-def _hold(tx: Connection, attempt: sa.Row[Any], result: PaymentResult) -> Verdict:
+def _hold(tx: Connection, attempt: sa.Row[Any], taken: sa.Row[Any], result: PaymentResult) -> Verdict:
     """Wrong amount or currency, or another's money: it never pays; a person is told, once."""
     asked = Money(attempt.amount_minor, attempt.currency)
     kind, detail = "amount_mismatched", f"{attempt.provider} took {result.amount} for an attempt of {asked}"
@@ -165,23 +243,41 @@ def _hold(tx: Connection, attempt: sa.Row[Any], result: PaymentResult) -> Verdic
         detail=detail,
     )
     charge = _next(tx, attempt.merchant_id, attempt.charge_id)
-    emit(tx, charge_fact(types.CHARGE_AMOUNT_MISMATCHED, charge))
+    emit(tx, charge_fact(types.CHARGE_AMOUNT_MISMATCHED, charge, payment_json(taken)))
     return Verdict.MISMATCHED
 
 
-def _check_same_money(tx: Connection, attempt: sa.Row[Any], result: PaymentResult, fits: bool) -> Verdict:
+def _check_same_money(tx: Connection, attempt: sa.Row[Any], result: PaymentResult) -> Verdict:
     """News of money already in the books changes nothing; a person is told if it contradicts them."""
-    minor = result.amount.minor if result.amount else None
-    if fits != (attempt.state == AttemptState.SUCCEEDED) or attempt.received_minor != minor:
+    if attempt.received_minor is None:
+        _learn_amount(tx, attempt, result)
+        return Verdict.NO_NEWS
+    booked = Money(attempt.received_minor, attempt.received_currency)
+    if result.amount != booked or attempt.ref_is_taken:
         incidents.raise_incident(
             tx,
             attempt.merchant_id,
             kind="amount_contradicted",
             subject_id=attempt.id,
             charge_id=attempt.charge_id,
-            detail=f"now {result.amount}; booked as {Money(attempt.received_minor or 0, attempt.currency)}",
+            detail=f"now {result.amount}; booked as {booked}",
         )
     return Verdict.NO_NEWS
+
+
+def _learn_amount(tx: Connection, attempt: sa.Row[Any], result: PaymentResult) -> None:
+    """What was held without an amount, or under another payment's number, is known to be money now."""
+    if result.amount is None or attempt.ref_is_taken:
+        return
+    tx.execute(
+        sa.update(_attempts)
+        .where(_attempts.c.merchant_id == attempt.merchant_id, _attempts.c.id == attempt.id)
+        .values(
+            received_minor=result.amount.minor,
+            received_currency=result.amount.currency,
+            provider_ref=result.provider_ref,
+        )
+    )
 
 
 def _give_up(tx: Connection, attempt: sa.Row[Any], result: PaymentResult) -> Verdict:

@@ -41,11 +41,24 @@ class RefundState(StrEnum):
     FAILED = "failed"
 
 
+class Deed(StrEnum):
+    """What a person can do with money that no charge has taken."""
+
+    ACCEPTED = "accepted"  # it pays the charge that it came for
+    MATCHED = "matched"  # it pays another charge
+    REFUNDED = "refunded"
+    SET_ASIDE = "set_aside"  # settled elsewhere
+
+
 # To -> from.  Verified money outranks what we thought before: hence the ways back into PAID and SUCCEEDED.
 CHARGE_MOVES: dict[ChargeState, frozenset[ChargeState]] = {
     ChargeState.PAID: frozenset({ChargeState.PENDING, ChargeState.EXPIRED}),
     ChargeState.EXPIRED: frozenset({ChargeState.PENDING}),
     ChargeState.CANCELED: frozenset({ChargeState.PENDING}),
+}
+# What a person may do besides: take money for a charge that the merchant had withdrawn.
+CHARGE_MOVES_BY_PERSON: dict[ChargeState, frozenset[ChargeState]] = {
+    ChargeState.PAID: CHARGE_MOVES[ChargeState.PAID] | {ChargeState.CANCELED},
 }
 ATTEMPT_MOVES: dict[AttemptState, frozenset[AttemptState]] = {
     AttemptState.SUCCEEDED: frozenset({AttemptState.STARTED, AttemptState.FAILED, AttemptState.CLOSED}),
@@ -65,15 +78,18 @@ def move(
     merchant_id: str,
     row_id: str,
     to: ChargeState | AttemptState | RefundState,
+    *,
+    by_person: bool = False,
     **values: Any,
 ) -> sa.Row[Any] | None:
     """Move one row to ``to`` if it is where it may come from, setting ``values`` with it.  A step.
 
-    The row as it is after the move; None if it was elsewhere, which the caller must handle.
+    ``by_person`` adds the moves of a charge that nothing but a person's decision makes.  The row as it
+    is after the move; None if it was elsewhere, which the caller must handle.
     """
     computed = {name: value for name, value in values.items() if isinstance(value, sa.ColumnElement)}
     plain = {name: value for name, value in values.items() if name not in computed}
-    statement = _guarded(table, to, frozenset(computed.items()))
+    statement = _guarded(table, to, by_person, frozenset(computed.items()))
     return tx.execute(statement, {"own_merchant_id": merchant_id, "own_id": row_id, **plain}).first()
 
 
@@ -83,15 +99,17 @@ def move(
 def _guarded(
     table: sa.Table,
     to: ChargeState | AttemptState | RefundState,
+    by_person: bool,
     computed: frozenset[tuple[str, sa.ColumnElement[Any]]],
 ) -> sa.UpdateBase:
     """The UPDATE of a move; what is to be set to plain values comes with its parameters."""
+    sources = (_SOURCES_BY_PERSON if by_person else _SOURCES)[type(to)][to]
     return (
         sa.update(table)
         .where(
             table.c.merchant_id == sa.bindparam("own_merchant_id"),
             table.c.id == sa.bindparam("own_id"),
-            sa.or_(*[table.c.state == source for source in _SOURCES[type(to)][to]]),
+            sa.or_(*[table.c.state == source for source in sources]),
         )
         .values(state=to, **dict(computed))
         .returning(*table.c)
@@ -103,4 +121,7 @@ _SOURCES: dict[type, dict[Any, list[Any]]] = {
     ChargeState: {to: sorted(sources) for to, sources in CHARGE_MOVES.items()},
     AttemptState: {to: sorted(sources) for to, sources in ATTEMPT_MOVES.items()},
     RefundState: {to: sorted(sources) for to, sources in REFUND_MOVES.items()},
+}
+_SOURCES_BY_PERSON: dict[type, dict[Any, list[Any]]] = {
+    ChargeState: {to: sorted(sources) for to, sources in CHARGE_MOVES_BY_PERSON.items()},
 }

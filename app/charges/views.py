@@ -1,9 +1,10 @@
-"""The dashboard's rooms for the books: home, charges, the code to show or print, incidents."""
+"""The dashboard's rooms for the books: home, charges and their codes, unclaimed money, incidents."""
 
 from __future__ import annotations
 
 import json
 import secrets
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
@@ -13,7 +14,8 @@ from flask_babel import lazy_gettext as _l
 from werkzeug.wrappers import Response as BaseResponse
 
 from app.answers import qr_answer
-from app.charges import dossier, forms, incidents, lifecycle, overview
+from app.charges import decisions, dossier, forms, incidents, lifecycle, overview, unclaimed
+from app.charges.decisions import Press
 from app.charges.lifecycle import ChargeFilter
 from app.charges.present import charge_json, link_of
 from app.charges.states import ChargeState
@@ -178,6 +180,50 @@ def print_charge(charge_id: str) -> str | BaseResponse:
     )
 
 
+@bp.get("/unclaimed")
+def list_unclaimed() -> str:
+    """Money that no charge has taken, what can be done with it, and where all other money is."""
+    who, mode = me().merchant_id, livemode()
+    items, has_more = unclaimed.list_unclaimed(
+        who, livemode=mode, before=request.args.get("after"), limit=PAGE
+    )
+    return render_template(
+        "dashboard/unclaimed.html",
+        items=items,
+        older=has_more and url_for("charges.list_unclaimed", after=items[-1].row.id),
+        sums=unclaimed.account_for(who, livemode=mode),
+        decided=decisions.list_decisions(who, livemode=mode),
+        note_chars_max=decisions.NOTE_CHARS_MAX,
+    )
+
+
+@bp.post("/unclaimed/<attempt_id>/accept")
+def accept_unclaimed(attempt_id: str) -> BaseResponse:
+    """It pays the charge that it came for; what is too much goes back or stays."""
+    back = request.form.get("surplus") != "keep"
+    return _decide(attempt_id, "accepted", lambda press: decisions.accept(press, return_surplus=back))
+
+
+@bp.post("/unclaimed/<attempt_id>/match")
+def match_unclaimed(attempt_id: str) -> BaseResponse:
+    """It pays another charge, by id or order number."""
+    back, wanted = request.form.get("surplus") != "keep", request.form.get("wanted", "")
+    return _decide(attempt_id, "matched", lambda press: decisions.match(press, wanted, return_surplus=back))
+
+
+@bp.post("/unclaimed/<attempt_id>/refund")
+def refund_unclaimed(attempt_id: str) -> BaseResponse:
+    """It goes back, all that waits of it."""
+    return _decide(attempt_id, "sent_back", decisions.refund)
+
+
+@bp.post("/unclaimed/<attempt_id>/set-aside")
+def set_aside_unclaimed(attempt_id: str) -> BaseResponse:
+    """It was settled elsewhere, as a note says."""
+    note = request.form.get("note", "")
+    return _decide(attempt_id, "set_aside", lambda press: decisions.set_aside(press, note))
+
+
 @bp.get("/incidents")
 def list_incidents() -> str:
     """What a person must judge."""
@@ -191,6 +237,29 @@ def resolve_incident(incident_id: str) -> BaseResponse:
     """Take it off the list."""
     incidents.resolve(me().merchant_id, incident_id)
     return redirect(url_for("charges.list_incidents", notice="resolved"), 303)
+
+
+@bp.app_context_processor
+def _badges() -> dict[str, Any]:
+    """What the frame of every room asks for: how much unclaimed money waits."""
+    return {"count_unclaimed": lambda: unclaimed.count_unclaimed(me().merchant_id, livemode=livemode())}
+
+
+def _decide(attempt_id: str, notice: str, act: Callable[[Press], None]) -> BaseResponse:
+    """Do it as this person who saw so much waiting; the page says what came of it."""
+    seen = request.form.get("seen", "")
+    seen_minor = int(seen) if seen.isascii() and seen.isdigit() and len(seen) <= 15 else 0
+    try:
+        act(Press(me().merchant_id, attempt_id, seen_minor, me().email))
+    except Conflict as refusal:
+        notice = refusal.code
+    except InvalidRequest:
+        notice = "note_missing"
+    except NotFound as refusal:
+        if refusal.code != "no_such_charge":
+            raise
+        notice = refusal.code
+    return redirect(url_for("charges.list_unclaimed", notice=notice), 303)
 
 
 def as_sent() -> bytes:

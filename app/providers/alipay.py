@@ -118,7 +118,7 @@ class Alipay:
         }
         match order.scene:
             case Scene.DESKTOP if self._account.desktop_product == "precreate":
-                good_for_s = handles.left_s(CODE_LIFE, order.ref.started_at, clock.now())
+                good_for_s = handles.left_s(CODE_LIFE, order.ref.started_at, order.asked_at)
                 return ShowQR(self._precreate(biz, order.notify_url), good_for_s)
             case Scene.DESKTOP:
                 biz["product_code"] = "FAST_INSTANT_TRADE_PAY"

@@ -12,6 +12,7 @@ from datetime import date, datetime
 from enum import StrEnum
 from typing import ClassVar, Protocol
 
+from app import clock
 from app.money import Money
 
 
@@ -90,6 +91,8 @@ class PaymentOrder:
     expires_at: datetime
     payer_id: str | None = None  # WeChat's openid, Alipay's buyer id, where a scene needs one
     payer_ip: str | None = None
+    # By the clock that gave ``ref.started_at``, which need not be this machine's.
+    asked_at: datetime = field(default_factory=lambda: clock.now())  # noqa: PLW0108 - looked up at each call
 
 
 @dataclass(frozen=True, slots=True)

@@ -111,7 +111,7 @@ class UnionPay:
         ProviderRejected for a scene or a currency that UnionPay cannot serve, and NumberTaken for a number
         that it knows already, or may know but takes no more for its old ``txnTime``.
         """
-        good_for_s = handles.left_s(SENDING_LIFE, order.ref.started_at, clock.now())
+        good_for_s = handles.left_s(SENDING_LIFE, order.ref.started_at, order.asked_at)
         wanted = _order(order)
         # frontFailUrl, too: without it a shopper whose card was refused ends on UnionPay's page.
         back = {"frontUrl": order.return_url, "frontFailUrl": order.return_url}

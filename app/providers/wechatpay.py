@@ -128,7 +128,7 @@ class WechatPay:
             raise ProviderRejected(f"wechatpay cannot be paid in the scene {order.scene.value}")
         body = self._order(order) | _payer(order)
         life = H5_LIFE if order.scene is Scene.MOBILE else HANDLE_LIFE
-        good_for_s = handles.left_s(life, order.ref.started_at, clock.now())
+        good_for_s = handles.left_s(life, order.ref.started_at, order.asked_at)
         try:
             heard = self._gateway.call("POST", f"/v3/pay/transactions/{product}", body)
             if not heard.is_signed:

@@ -77,7 +77,15 @@ EVENT_EXAMPLE: dict[str, Any] = {
             "object": "charge",
             "status": "paid",
             "amount": 1250,
-        }
+        },
+        "payment": {
+            "provider": "alipay",
+            "out_trade_no": "01JD3W6J7HQK2M8N4P6R8T0V2X",
+            "provider_ref": "2026011522001400001",
+            "amount_received": 1250,
+            "currency": "cny",
+            "accepted_by": None,
+        },
     },
 }
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -45,7 +45,8 @@ class Fact:
     """Something that has happened to an object, as its owner shall read it.
 
     ``sequence`` rises with each fact of the same object, in commit order, so that a receiver can
-    drop stale news; ``data`` is the object in the API's own JSON.
+    drop stale news; ``data`` is the object in the API's own JSON, and ``beside`` what else belongs to
+    the fact, by name.
     """
 
     merchant_id: str
@@ -54,6 +55,7 @@ class Fact:
     object_id: str
     sequence: int
     data: Mapping[str, Any]
+    beside: Mapping[str, Any] = field(default_factory=dict)
 
 
 def emit(tx: Connection, *facts: Fact) -> None:
@@ -114,7 +116,7 @@ def _body(event_id: str, fact: Fact, at: str) -> str:
             "timestamp": at,
             "livemode": fact.livemode,
             "sequence": fact.sequence,
-            "data": {"object": fact.data},
+            "data": {"object": fact.data, **fact.beside},
         },
         separators=(",", ":"),
     )

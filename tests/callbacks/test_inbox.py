@@ -7,7 +7,7 @@ import threading
 import pytest
 
 from app.callbacks.models import Callback
-from app.charges.models import Incident
+from app.charges.models import Attempt, Incident
 from app.charges.states import ChargeState
 from tests.books import charge_of, event_types, make_attempt, make_charge, row_of, rows_of
 from tests.providers import alipay_forge
@@ -91,23 +91,49 @@ def test_a_wrong_amount_is_kept_answered_and_raised(merchant, far_side, post):
     assert row_of(Incident, charge_id=charge.id).kind == "amount_mismatched"
 
 
-def test_a_genuine_notification_of_somebody_elses_order_is_kept_as_an_incident(merchant, post):
-    fields = alipay_forge.notice_fields(
-        "20240115100000000009", "TRADE_SUCCESS", alipay_forge.Money(1999, "CNY")
+def unknown_notice():
+    return alipay_forge.notice(
+        alipay_forge.notice_fields("20240115100000000009", "TRADE_SUCCESS", alipay_forge.Money(1999, "CNY"))
     )
-    notice = alipay_forge.notice(fields)
-    for _ in range(2):
-        assert post(notice)[1] != b"success"
+
+
+def test_money_under_a_number_that_we_do_not_know_is_booked_and_raised(merchant, post):
+    """Acknowledged only because it is in the books: nobody would ever hear of it again."""
+    notice = unknown_notice()
+    assert {post(notice) for _ in range(2)} == {(200, b"success")}
     assert row_of(Callback, out_trade_no="20240115100000000009").times == 2
+    booked = row_of(Attempt, merchant_id=merchant.id)
+    assert (booked.charge_id, booked.received_minor, booked.settles) == (None, 1999, False)
     assert row_of(Incident, merchant_id=merchant.id).kind == "unknown_payment"
 
 
+def test_twenty_notifications_of_unknown_money_at_once_are_booked_once(app, merchant):
+    notice, barrier, answers = unknown_notice(), threading.Barrier(20), []
+
+    def send():
+        client = app.test_client()
+        barrier.wait()
+        answers.append(client.post(f"/callbacks/{merchant.account_id}", data=notice.body).data)
+
+    threads = [threading.Thread(target=send) for _ in range(20)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert answers == [b"success"] * 20
+    assert row_of(Attempt).received_minor == 1999
+    assert row_of(Incident).kind == "unknown_payment"
+    assert row_of(Callback).times == 20
+
+
 def test_a_notification_for_the_wrong_account_settles_nothing(merchant, other_merchant, far_side, post):
+    """The money came to the account that it was signed for: it is booked there, and pays nobody's charge."""
     charge = make_charge(other_merchant)
     number = make_attempt(other_merchant, charge.id)
     far_side.pay(number)
-    assert post(far_side.notice(number))[1] != b"success"
+    assert post(far_side.notice(number)) == (200, b"success")
     assert charge_of(other_merchant, charge.id).state == ChargeState.PENDING
+    assert row_of(Attempt, merchant_id=merchant.id).charge_id is None
 
 
 def test_an_unknown_account_is_a_plain_404(post, far_side, merchant):

@@ -302,7 +302,9 @@ def test_an_incident_waits_until_a_person_has_dealt_with_it(
     assert owner.post(f"/incidents/{incident.id}/resolve").location == "/incidents?notice=resolved"
     assert "Nothing waits for you." in owner.get("/incidents").text
     assert owner.post(f"/incidents/{incident.id}/resolve").status_code == 404
-    assert "All is well" in owner.get("/").text
+    home = owner.get("/").text
+    assert "needs a person" not in home
+    assert "1 unclaimed payment waits for a decision" in home  # the money is still there
     assert "Dealt with" in owner.get(f"/charges/{charge.id}").text
 
 

@@ -305,7 +305,7 @@ class ProviderContract:
                 monkeypatch.setattr(clock, "now", lambda: NOW + timedelta(seconds=age_s))
                 wire.clear()
                 wire.gives(*forge.started(asked))
-                return provider.start(asked).good_for_s
+                return provider.start(replace(asked, asked_at=clock.now())).good_for_s
 
             first = good_for_s(0)
             if first is None:  # as long as the order itself
