@@ -25,7 +25,7 @@ from app.charges import attempts, lifecycle
 from app.charges.attempts import Payer
 from app.charges.commands import NewCharge
 from app.charges.models import Attempt, Charge, Incident, Refund
-from app.db import reading
+from app.db import db, reading
 from app.errors import ProviderUnreachable
 from app.merchants import accounts, people
 from app.money import Money
@@ -201,7 +201,7 @@ class Town:
     orders: dict[str, Order] = field(default_factory=dict)
     merchant_ids: dict[str, str] = field(default_factory=dict)
     _read: int = 0
-    _at_rest: dict[str, Sequence[Any]] | None = None
+    writes: list[str] = field(default_factory=list)  # every statement that changes something
 
     def settle_in(self) -> None:
         for tenant in ("ours", "next door"):
@@ -218,7 +218,6 @@ class Town:
 
     def open_order(self, till: Till, minor: int = 1250) -> Order:
         """A fresh charge with an attempt that waits for its money."""
-        self._at_rest = None
         account = accounts.open_account(self.account_ids[till.name])
         new = NewCharge(Money(minor, "CNY"), "一杯拿铁", expires_in_s=7200)
         charge = lifecycle.open_charge(account.merchant_id, livemode=till.livemode, new=new)
@@ -257,12 +256,6 @@ class Town:
                 found[model.__name__] = [tuple(row) for row in rows]
         return found
 
-    def books_before(self) -> dict[str, Sequence[Any]]:
-        """The books as they were before this message, read once as long as no order is opened."""
-        if self._at_rest is None:
-            self._at_rest = self.books()
-        return self._at_rest
-
     def charge(self, order: Order) -> Any:
         [row] = rows_of(Charge, id=order.charge_id)
         return row
@@ -300,10 +293,17 @@ def town_in(app: Flask, monkeypatch: Any) -> Iterator[Town]:
     app.extensions["mafu.runtime"] = replace(app.extensions["mafu.runtime"], outbound=line)
     [handler] = [each for each in logging.getLogger().handlers if type(each) is logging.StreamHandler]
     spoke_to = handler.setStream(said)
+    town = Town(app, line, said)
+
+    def note(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
+        if not statement.lstrip().upper().startswith(("SELECT", "BEGIN", "PRAGMA")):
+            town.writes.append(statement)
+
+    sa.event.listen(db.engine, "before_cursor_execute", note)
     try:
-        town = Town(app, line, said)
         monkeypatch.setattr(clock, "now", lambda: town.now)
         town.settle_in()
         yield town
     finally:
+        sa.event.remove(db.engine, "before_cursor_execute", note)
         handler.setStream(spoke_to)
