@@ -157,6 +157,16 @@ def _folded(name: str) -> Forge:
     return forge
 
 
+def _refund_as_payment(order: Order) -> Inbound:
+    """Genuine news of a refund, with what tells of the refund folded away."""
+    fields = signed(
+        order, fields_of(order, passback_params="x", refund_fee="12.50", gmt_refund="2024-01-15 10:05:01.123")
+    )
+    fields["passback_params"] += f"&refund_fee={fields.pop('refund_fee')}"
+    fields["gmt_payment"] += f"&gmt_refund={fields.pop('gmt_refund')}"
+    return posted(fields)
+
+
 def _misnamed(name: str, other: str) -> Forge:
     """A field under a name that another reader might take for it, and a forged one under the true name."""
 
@@ -290,6 +300,7 @@ FORGED: dict[str, Forge] = dict(
         ((name, _cut(name)) for name in _cut_names()),
         ((f"body {name}", _bad_form(name)) for name in (*BAD_FORMS, *PACKED)),
         (
+            ("a refund folded into a payment", _refund_as_payment),
             ("the return page's parameters", _returned),
             ("the answer to a query", _answered),
             ("the answer to a query as a form", _answer_as_form),

@@ -164,6 +164,13 @@ def _folded(name: str) -> Forge:
     return forge
 
 
+def _answer_as_news(order: Order) -> Inbound:
+    """The genuine answer to a query of what failed, with its verdict folded away: 00 is left."""
+    fields = UNIONPAY.signed(fields_of(order, origQryId="9" * 21, origRespCode="34"))
+    fields["origQryId"] += f"&origRespCode={fields.pop('origRespCode')}"
+    return posted(fields)
+
+
 def _misnamed(name: str, other: str) -> Forge:
     """A field under a name that another reader might take for it, and a forged one under the true name."""
 
@@ -380,6 +387,7 @@ FORGED: dict[str, Forge] = dict(
         ((f"body {name}", _bad_form(name)) for name in (*BAD_FORMS, *PACKED)),
         (
             ("the answer to a query", _answer),
+            ("the answer to a query folded into news", _answer_as_news),
             ("the answer to an order", _accepted_order),
             ("bytes of no encoding, signed", _raw_bytes),
             ("an unsigned empty field", lambda o: with_body(genuine(o), genuine(o).body + b"&reqReserved=")),
