@@ -72,22 +72,8 @@ def templates(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
 @pytest.fixture(params=["sqlite", "postgresql"])
 def database_url(request: pytest.FixtureRequest, tmp_path: Path, templates: dict[str, str]) -> Iterator[str]:
     """The address of an empty, migrated database that nobody else uses."""
-    if request.param == "sqlite":
-        if "sqlite" not in templates:
-            templates["sqlite"] = f"{templates['folder']}/empty.sqlite3"
-            _migrate(f"sqlite:///{templates['sqlite']}", tmp_path)
-        shutil.copy(templates["sqlite"], tmp_path / "mafu.sqlite3")
-        yield f"sqlite:///{tmp_path / 'mafu.sqlite3'}"
-        return
-    cluster: postgres.Cluster | None = request.getfixturevalue("pg_cluster")
-    if cluster is None:
-        pytest.skip("no PostgreSQL can be started here")
-    if "postgresql" not in templates:
-        templates["postgresql"] = cluster.new_database()
-        _migrate(templates["postgresql"], tmp_path)
-    url = cluster.new_database(template=templates["postgresql"])
-    yield url
-    cluster.drop(url)
+    with fresh_database(request, tmp_path, templates) as url:
+        yield url
 
 
 @pytest.fixture
@@ -152,6 +138,27 @@ def settings_for(database_url: str, folder: Path, **more: Any) -> Settings:
             **more,
         }
     )
+
+
+@contextmanager
+def fresh_database(request: pytest.FixtureRequest, folder: Path, templates: dict[str, str]) -> Iterator[str]:
+    """An empty, migrated database of the kind that a fixture's ``request.param`` names."""
+    if request.param == "sqlite":
+        if "sqlite" not in templates:
+            templates["sqlite"] = f"{templates['folder']}/empty.sqlite3"
+            _migrate(f"sqlite:///{templates['sqlite']}", folder)
+        shutil.copy(templates["sqlite"], folder / "mafu.sqlite3")
+        yield f"sqlite:///{folder / 'mafu.sqlite3'}"
+        return
+    cluster: postgres.Cluster | None = request.getfixturevalue("pg_cluster")
+    if cluster is None:
+        pytest.skip("no PostgreSQL can be started here")
+    if "postgresql" not in templates:
+        templates["postgresql"] = cluster.new_database()
+        _migrate(templates["postgresql"], folder)
+    url = cluster.new_database(template=templates["postgresql"])
+    yield url
+    cluster.drop(url)
 
 
 @contextmanager

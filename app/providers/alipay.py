@@ -154,7 +154,7 @@ class Alipay:
             out_trade_no=ref.out_trade_no,
             outcome=outcome,
             amount=amount,
-            provider_ref=answer.word("trade_no") or None,
+            provider_ref=answer.word("trade_no")[: alipay_results.REF_CHARS_MAX] or None,
             paid_at=alipay_results.moment(answer.word("send_pay_date")),
             provider_status=answer.word("trade_status"),
         )

@@ -27,6 +27,8 @@ OUTCOMES = {
 # TRADE_FINISHED is never news of a refund: it comes when refunds are over.
 REFUND_STATUSES = frozenset({"TRADE_SUCCESS", "TRADE_CLOSED"})
 
+REF_CHARS_MAX = 64  # of trade_no, as the manual has it and as the books hold it
+
 
 def payment_outcome(status: str, paid_at: str) -> Outcome:
     """TRADE_CLOSED with a time of payment was paid and is refunded in full: the payment succeeded."""
@@ -72,7 +74,7 @@ def _payment_news(fields: Mapping[str, str]) -> PaymentResult:
         out_trade_no=fields["out_trade_no"],
         outcome=outcome,
         amount=amount,
-        provider_ref=fields.get("trade_no") or None,
+        provider_ref=fields.get("trade_no", "")[:REF_CHARS_MAX] or None,
         paid_at=moment(paid_at),
         provider_status=fields["trade_status"],
     )

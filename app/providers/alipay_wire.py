@@ -175,6 +175,8 @@ def _decoded(signed: Mapping[bytes, bytes]) -> dict[str, str]:
         fields = {k.decode("ascii"): v.decode(charset) for k, v in signed.items()}
     except UnicodeDecodeError:
         raise SignatureMismatch(f"the notification is not {charset}") from None
+    if any("\0" in value for value in fields.values()):  # which PostgreSQL cannot hold
+        raise SignatureMismatch("a value of the notification holds a zero byte")
     if any(_FOLDED.search(value) for value in fields.values()):
         raise SignatureMismatch("a value of the notification holds another field")
     return fields

@@ -18,6 +18,7 @@ from app.providers.unionpay_wire import STAMP
 log = logging.getLogger(__name__)
 
 VOID_TYPE = "31"
+REF_CHARS_MAX = 64  # a queryId has 21; the books hold 64
 # ISO 4217 numbers.  Money in another currency than was asked for must be seen, not refused.
 CURRENCIES = {
     "156": "CNY",
@@ -62,7 +63,12 @@ def payment_answer(ref: PaymentRef, fields: Mapping[str, str], *, over: bool) ->
     outcome = payment_outcome(status, over=over)
     paid_at = _moment(fields.get("traceTime", ""), ref.started_at) if outcome is Outcome.SUCCEEDED else None
     return PaymentResult(
-        ref.out_trade_no, outcome, _amount(fields), fields.get("queryId") or None, paid_at, status
+        ref.out_trade_no,
+        outcome,
+        _amount(fields),
+        fields.get("queryId", "")[:REF_CHARS_MAX] or None,
+        paid_at,
+        status,
     )
 
 
@@ -78,7 +84,7 @@ def payment_news(fields: Mapping[str, str]) -> PaymentResult:
         out_trade_no=fields["orderId"],
         outcome=outcome,
         amount=amount,
-        provider_ref=fields.get("queryId") or None,
+        provider_ref=fields.get("queryId", "")[:REF_CHARS_MAX] or None,
         paid_at=_traced_at(fields) if outcome is Outcome.SUCCEEDED else None,
         provider_status=status,
     )
@@ -98,7 +104,7 @@ def refund_news(fields: Mapping[str, str]) -> RefundResult:
         out_refund_no=fields["orderId"],
         outcome=outcome,
         amount=_amount(fields),
-        provider_ref=fields.get("queryId") or None,
+        provider_ref=fields.get("queryId", "")[:REF_CHARS_MAX] or None,
         refunded_at=_traced_at(fields) if outcome is Outcome.SUCCEEDED else None,
         provider_status=status,
     )
@@ -121,7 +127,7 @@ def refund_result(
         out_refund_no=order.out_refund_no,
         outcome=outcome,
         amount=(_amount(said) or order.amount) if succeeded else None,
-        provider_ref=said.get("queryId") or None,
+        provider_ref=said.get("queryId", "")[:REF_CHARS_MAX] or None,
         refunded_at=_moment(said.get("traceTime", ""), order.started_at) if succeeded else None,
         provider_status=status,
     )

@@ -135,6 +135,8 @@ def _decoded(raw: Mapping[bytes, bytes]) -> dict[str, str]:
         raise SignatureMismatch("the encoding is neither utf-8 nor gbk")
     if any(_FOLDED.search(value) for value in raw.values()):
         raise SignatureMismatch("a value holds another field")
+    if any(b"\0" in value for value in raw.values()):  # which PostgreSQL cannot hold
+        raise SignatureMismatch("a value holds a zero byte")
     try:
         return {name.decode("ascii"): value.decode(encoding) for name, value in raw.items()}
     except UnicodeDecodeError:

@@ -35,6 +35,9 @@ REFUND_OUTCOMES = {
 }
 NEEDS_PERSON = frozenset({"ABNORMAL"})
 
+REF_CHARS_MAX = 64  # their numbers have 32; the books hold 64
+AMOUNT_MAX = 10**15  # far above any limit of WeChat Pay's, far below what a database counts to
+
 
 def payment(node: Node) -> PaymentResult:
     """A transaction, as a query or a notification tells it.  Raises ValueError."""
@@ -51,7 +54,7 @@ def payment(node: Node) -> PaymentResult:
         out_trade_no=number,
         outcome=outcome,
         amount=amount,
-        provider_ref=node.word("transaction_id") or None,
+        provider_ref=node.word("transaction_id")[:REF_CHARS_MAX] or None,
         paid_at=_moment(node.word("success_time")),
         provider_status=state[:64],
     )
@@ -79,7 +82,7 @@ def refund(node: Node, status_name: str) -> RefundResult:
         out_refund_no=node.word("out_refund_no"),
         outcome=REFUND_OUTCOMES.get(status, Outcome.PENDING),
         amount=amount,
-        provider_ref=node.word("refund_id") or None,
+        provider_ref=node.word("refund_id")[:REF_CHARS_MAX] or None,
         refunded_at=_moment(node.word("success_time")),
         provider_status=status[:64],
         needs_person=status in NEEDS_PERSON,
@@ -89,7 +92,7 @@ def refund(node: Node, status_name: str) -> RefundResult:
 def _amount(node: Node, name: str) -> Money | None:
     """A positive amount, or None for anything else.  Notifications of refunds name no currency."""
     minor = node.whole(name)
-    if minor is None or minor < 1:
+    if minor is None or not 1 <= minor <= AMOUNT_MAX:
         return None
     try:
         return Money(minor, node.word("currency") if "currency" in node.fields else "CNY")
