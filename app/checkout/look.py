@@ -36,7 +36,7 @@ _WALLETS = (
     )
     .scalar_subquery()
 )
-_CHARGE_COLUMNS = 17
+_CHARGE_COLUMNS = 18
 _LOOK = (
     sa.select(  # in the order of the fields of Opened, then of Try
         _charges.c.id,
@@ -53,6 +53,7 @@ _LOOK = (
         _charges.c.created_at,
         _charges.c.expires_at,
         _charges.c.paid_at,
+        _charges.c.paid_minor,
         _charges.c.refunded_minor,
         _charges.c.provider,
         _WALLETS,

@@ -135,7 +135,12 @@ def receipt_of(opened: Opened) -> dict[str, str]:
     """What only a paid charge has to tell; empty texts for what it has not."""
     refunded = Money(opened.refunded_minor, opened.currency).text() if opened.refunded_minor else ""
     paid_at = opened.paid_at
+    paid_minor = opened.amount_minor if opened.paid_minor is None else opened.paid_minor
     return {
+        "paid": Money(paid_minor, opened.currency).text(),
+        "asked": Money(opened.amount_minor, opened.currency).text()
+        if paid_minor < opened.amount_minor
+        else "",
         "paid_at": clock.to_rfc3339(paid_at) if paid_at else "",
         "paid_at_beijing": clock.to_beijing(paid_at) if paid_at else "",
         "refunded": refunded,

@@ -99,6 +99,7 @@ class Opened:
     created_at: datetime
     expires_at: datetime
     paid_at: datetime | None
+    paid_minor: int | None  # less than asked if the shop has accepted less
     refunded_minor: int
     provider: str | None
     providers: frozenset[str]

@@ -37,6 +37,7 @@ CHARGE = Opened(
     created_at=NOW - timedelta(minutes=1),
     expires_at=NOW + timedelta(hours=2),
     paid_at=None,
+    paid_minor=None,
     refunded_minor=0,
     provider=None,
     providers=frozenset({"alipay"}),

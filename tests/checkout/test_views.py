@@ -13,7 +13,8 @@ import pytest
 import sqlalchemy as sa
 
 from app import clock
-from app.charges import lifecycle
+from app.charges import decisions, lifecycle, unclaimed
+from app.charges.decisions import Press
 from app.charges.models import Charge
 from app.charges.states import AttemptState, ChargeState
 from app.db import table_of, transaction
@@ -22,9 +23,10 @@ from app.merchants.models import Merchant, ProviderAccount
 from app.money import Money
 from app.providers.alipay import Alipay
 from app.providers.base import CallBridge, PostForm, Scene
-from tests.books import charge_of, make_charge
+from tests.books import charge_of, make_attempt, make_charge
 from tests.checkout.conftest import DESKTOP, IPHONE, WECHAT, attempts_of
 from tests.checkout.user_agents import CORPUS
+from tests.review.rounds import hear
 
 _BOT = re.compile("bot|spider|external|whatsapp|curl", re.IGNORECASE)
 BOTS = [user_agent for user_agent, _ in CORPUS if _BOT.search(user_agent)]
@@ -481,6 +483,17 @@ def test_a_refund_shows_on_the_receipt(shopper, merchant, far_side):
     assert "Refund" not in browser.get().text
     change(Charge, charge.id, refunded_minor=500)
     assert "¥5.00" in browser.get().text
+
+
+def test_a_receipt_says_what_was_paid_where_the_shop_accepted_less(shopper, merchant):
+    charge = make_charge(merchant)
+    hear(merchant.account_id, make_attempt(merchant, charge.id), 1000)
+    [item], _ = unclaimed.list_unclaimed(merchant.id, livemode=False)
+    decisions.accept(Press(merchant.id, item.row.id, 1000, "owner@cafe.example"), return_surplus=True)
+    page = shopper(charge, language="en").get()
+    assert "<title>Paid ¥10.00" in page.text
+    assert '<span class="amount__money">¥10.00</span>' in page.text
+    assert "Amount due</dt><dd>¥12.50" in page.text
 
 
 def test_a_withdrawn_charge_says_that_nothing_was_charged(shopper, merchant):
