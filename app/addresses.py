@@ -33,6 +33,7 @@ _PRIVATE_V4 = tuple(
         "10.0.0.0/8",
         "100.64.0.0/10",  # carriers' NAT; 100.100.100.200 is Alibaba Cloud's metadata service
         "127.0.0.0/8",
+        "168.63.129.16/32",  # public by its number, but Azure's own host answers there
         "169.254.0.0/16",  # link-local; .169.254 is the other clouds' metadata service
         "172.16.0.0/12",
         "192.0.0.0/24",
@@ -64,7 +65,8 @@ _PRIVATE_V6 = tuple(
 class Guard:
     """Where strangers' addresses may lead.  Pure.
 
-    ``allowed`` are networks reachable although they are not public; empty ``ports`` means any.
+    ``allowed`` are networks reachable although they are not public, and the only ones where ``public``
+    is False; empty ``ports`` means any.
     ``check_url`` is for the person who types the address; ``permits`` is the wall, asked with the
     very address that is about to be connected to, so that no name and no spelling gets around it.
     """
@@ -72,6 +74,7 @@ class Guard:
     allowed: tuple[Network, ...] = ()
     https_only: bool = True
     ports: frozenset[int] = frozenset({443, 8443})
+    public: bool = True
 
     def permits(self, address: Address) -> bool:
         """Whether a connection to this address may be opened."""
@@ -79,6 +82,8 @@ class Guard:
             address = address.ipv4_mapped
         if any(address in network for network in self.allowed):
             return True
+        if not self.public:
+            return False
         if isinstance(address, IPv4Address):
             return not any(address in network for network in _PRIVATE_V4)
         return address in _GLOBAL_V6 and not any(address in network for network in _PRIVATE_V6)
@@ -94,7 +99,9 @@ class Guard:
             raise _bad_url(f"port must be one of {', '.join(map(str, sorted(self.ports)))}")
         literal = _literal_address(host)
         if literal is not None and not self.permits(literal):
-            raise _bad_url("must be an address on the public internet")
+            raise _bad_url(
+                "must be an address on the public internet" if self.public else "must be an address nearby"
+            )
 
 
 def split_url(url: str) -> tuple[str, str, int]:

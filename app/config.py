@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import secrets
 from enum import StrEnum
 from ipaddress import IPv4Network, IPv6Network, ip_network
@@ -22,6 +23,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from app.errors import SettingsError
 
 SECRET_CHARS_MIN = 32  # 32 characters of base64 carry 192 bits
+_PROXY = re.compile(r"http://([!-.0-9;-?A-~]+:[!-.0-9;-?A-~]+@)?[0-9A-Za-z.-]+:[1-9][0-9]{0,4}/?", re.ASCII)
 _WEAK = ("changeme", "secret", "password", "example", "default")
 
 CommaList = Annotated[tuple[str, ...], NoDecode]
@@ -57,6 +59,7 @@ class Settings(BaseSettings):
     encryption_keys: CommaList = Field((), repr=False)  # credentials at rest
     webhook_allow: CommaList = ()  # networks that webhooks may reach besides public addresses
     webhook_ports: CommaList = ("443", "8443")
+    webhook_proxy: str = Field("", repr=False)  # webhooks go through it, and it judges addresses
     proxy_count: int = Field(0, ge=0, le=5)  # trusted reverse proxies in front of us
     qr_host_upper: bool = True  # capitals pack tighter; a few scanners want lower case
     web_workers: int = Field(2, ge=1, le=64)
@@ -109,6 +112,15 @@ class Settings(BaseSettings):
     def _are_ports(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         if not all(port.isascii() and port.isdigit() and 0 < int(port) < 65536 for port in value):
             raise ValueError("must be port numbers, comma-separated")
+        return value
+
+    @field_validator("webhook_proxy")
+    @classmethod
+    def _is_a_proxy(cls, value: str) -> str:
+        if value and _PROXY.fullmatch(value) is None:
+            raise ValueError(
+                "must look like http://proxy.internal:4750, with name:password@ if it wants them"
+            )
         return value
 
     @property

@@ -50,6 +50,7 @@ _REASONS = {
     pycurl.E_UNSUPPORTED_PROTOCOL: "not HTTP",
 }
 REFUSED = "the address is not public"
+_SUPPRESS_CONNECT_HEADERS = 265  # pycurl has no name for it.  Source: curl/curl.h
 
 
 class Client:
@@ -132,14 +133,18 @@ class Sender:
     """Up to ``slots`` posts in flight at once, in the thread that calls.  Not shared among threads.
 
     Who goes next is the caller's business; this class only keeps every one of them within bounds.
+
+    With a ``proxy`` (``http://[name:password@]host:port``, the operator's) every post goes through a
+    tunnel that it opens.  The proxy then looks names up, so it is the proxy that must judge addresses;
+    what ``Guard.check_url`` refuses is still refused here.
     """
 
-    def __init__(self, guard: Guard, *, slots: int = SLOTS) -> None:
+    def __init__(self, guard: Guard, *, slots: int = SLOTS, proxy: str = "") -> None:
         self._guard = guard
         # Each has 20 threads for name lookups, and pycurl cannot set another number.  Ten names whose
         # servers are silent keep them all busy for ten seconds: so strangers have threads of their own.
         self._multis = {False: pycurl.CurlMulti(), True: pycurl.CurlMulti()}
-        self._idle = [_Exchange(guard) for _ in range(slots)]
+        self._idle = [_Exchange(guard, proxy) for _ in range(slots)]
         self._busy: dict[pycurl.Curl, tuple[_Exchange, Post]] = {}
         self._refused: list[Sent] = []
         self._checked: set[str] = set()  # addresses that have passed
@@ -237,8 +242,9 @@ _Target = tuple[int, int, int, tuple[str, int]]  # family, type, protocol, (addr
 class _Exchange:
     """One libcurl handle, reused; its connections stay open between exchanges."""
 
-    def __init__(self, guard: Guard | None) -> None:
+    def __init__(self, guard: Guard | None, proxy: str = "") -> None:
         self._guard = guard
+        self._has_proxy = bool(proxy)
         self.curl = pycurl.Curl()
         self.headers: dict[str, str] = {}
         self.answer = bytearray()
@@ -250,7 +256,12 @@ class _Exchange:
             self.curl.setopt(option, value)
         self.curl.setopt(pycurl.HEADERFUNCTION, self._on_header)
         self.curl.setopt(pycurl.WRITEFUNCTION, self._on_body)
-        if guard is not None:
+        if proxy:
+            self.curl.setopt(pycurl.PROXY, proxy)
+            self.curl.setopt(pycurl.NOPROXY, "")  # no exceptions from the environment
+            self.curl.setopt(pycurl.HTTPPROXYTUNNEL, 1)
+            self.curl.setopt(_SUPPRESS_CONNECT_HEADERS, 1)  # the proxy's answer is not the receiver's
+        elif guard is not None:  # the only address that is connected to through a proxy is the proxy's
             self.curl.setopt(pycurl.OPENSOCKETFUNCTION, self._open_socket)
 
     def load(
@@ -277,6 +288,12 @@ class _Exchange:
         """Why there is no whole answer, for people."""
         if self._is_refused:
             return REFUSED
+        if self._has_proxy:
+            said = self.curl.getinfo(pycurl.HTTP_CONNECTCODE)  # 0 on a tunnel that was open already
+            if said >= 300:
+                return f"the webhook proxy answered {said}"
+            if code in (pycurl.E_COULDNT_CONNECT, pycurl.E_COULDNT_RESOLVE_PROXY):
+                return "no connection to the webhook proxy"
         if self.is_cut:
             return "the answer is too long"
         return _REASONS.get(code, f"the exchange failed (libcurl {code})")

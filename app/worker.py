@@ -78,7 +78,7 @@ def _enter(app: Flask, loop: Callable[[threading.Event], None], stop: threading.
 
 def _deliver(stop: threading.Event) -> None:
     """The thread of the webhooks."""
-    courier = Courier(Sender(endpoints.guard_of(settings())))
+    courier = Courier(Sender(endpoints.guard_of(settings()), proxy=settings().webhook_proxy))
 
     def turn() -> bool:
         courier.step()

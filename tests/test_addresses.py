@@ -152,3 +152,13 @@ def test_allowed_network_is_reachable_in_every_spelling_of_the_same_address():
         guard.check_url(f"http://{host}:9000/")
     assert not guard.permits(ip_address("10.0.0.1"))
     assert not guard.permits(ip_address("fd00:2::5"))
+
+
+def test_guard_of_the_neighbourhood_permits_what_it_names_and_nothing_else():
+    guard = Guard((ip_network("192.168.0.0/16"),), https_only=False, ports=frozenset(), public=False)
+    guard.check_url("http://192.168.1.7:3000/")
+    assert guard.permits(ip_address("::ffff:192.168.1.7"))
+    for text in ("8.8.8.8", "2606:4700:4700::1111", "10.0.0.1"):
+        assert not guard.permits(ip_address(text))
+    with pytest.raises(InvalidRequest, match="nearby"):
+        guard.check_url("http://8.8.8.8/")

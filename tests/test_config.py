@@ -227,3 +227,25 @@ def test_processes_that_start_together_agree_on_their_secrets(tmp_path):
     assert [process.returncode for process in processes] == [0] * 5
     assert len(found) == 1
     assert [entry.name for entry in (tmp_path / "shared").iterdir()] == ["secrets.json"]
+
+
+@pytest.mark.parametrize("url", ["http://proxy.internal:4750", "http://mafu:p%40ss@10.0.0.9:3128/"])
+def test_webhooks_may_go_through_a_proxy(monkeypatch, url):
+    settings = settings_in(monkeypatch, MAFU_WEBHOOK_PROXY=url)
+    assert settings.webhook_proxy == url
+    assert url not in repr(settings)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "proxy:3128",
+        "https://proxy:3128",
+        "socks5://proxy:1080",
+        "http://proxy",
+        "http://a@b@proxy:1",
+        "http://x:1/p",
+    ],
+)
+def test_a_proxy_that_is_none_is_a_fault(monkeypatch, url):
+    assert faults_in(monkeypatch, MAFU_WEBHOOK_PROXY=url) == {"MAFU_WEBHOOK_PROXY"}
