@@ -104,6 +104,23 @@ class Guard:
             )
 
 
+# This machine and the networks that people have at home and at work.  Not ``is_private``, which holds
+# more: the clouds' metadata services, for one.  Sources: RFC 1918, RFC 4193.
+NEARBY = Guard(
+    (
+        IPv4Network("127.0.0.0/8"),
+        IPv4Network("10.0.0.0/8"),
+        IPv4Network("172.16.0.0/12"),
+        IPv4Network("192.168.0.0/16"),
+        IPv6Network("::1/128"),
+        IPv6Network("fc00::/7"),
+    ),
+    https_only=False,
+    ports=frozenset(),
+    public=False,
+)
+
+
 def split_url(url: str) -> tuple[str, str, int]:
     """``"https://Shop.example./hook" -> ("https", "shop.example", 443)``.  Raises InvalidRequest."""
     match = _URL.fullmatch(url)

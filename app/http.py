@@ -136,15 +136,16 @@ class Sender:
 
     With a ``proxy`` (``http://[name:password@]host:port``, the operator's) every post goes through a
     tunnel that it opens.  The proxy then looks names up, so it is the proxy that must judge addresses;
-    what ``Guard.check_url`` refuses is still refused here.
+    what ``Guard.check_url`` refuses is still refused here.  With ``pace_bytes_s`` it writes no faster, as
+    over a bad line.
     """
 
-    def __init__(self, guard: Guard, *, slots: int = SLOTS, proxy: str = "") -> None:
+    def __init__(self, guard: Guard, *, slots: int = SLOTS, proxy: str = "", pace_bytes_s: int = 0) -> None:
         self._guard = guard
         # Each has 20 threads for name lookups, and pycurl cannot set another number.  Ten names whose
         # servers are silent keep them all busy for ten seconds: so strangers have threads of their own.
         self._multis = {False: pycurl.CurlMulti(), True: pycurl.CurlMulti()}
-        self._idle = [_Exchange(guard, proxy) for _ in range(slots)]
+        self._idle = [_Exchange(guard, proxy, pace_bytes_s) for _ in range(slots)]
         self._busy: dict[pycurl.Curl, tuple[_Exchange, Post]] = {}
         self._refused: list[Sent] = []
         self._checked: set[str] = set()  # addresses that have passed
@@ -242,7 +243,7 @@ _Target = tuple[int, int, int, tuple[str, int]]  # family, type, protocol, (addr
 class _Exchange:
     """One libcurl handle, reused; its connections stay open between exchanges."""
 
-    def __init__(self, guard: Guard | None, proxy: str = "") -> None:
+    def __init__(self, guard: Guard | None, proxy: str = "", pace_bytes_s: int = 0) -> None:
         self._guard = guard
         self._has_proxy = bool(proxy)
         self.curl = pycurl.Curl()
@@ -256,6 +257,8 @@ class _Exchange:
             self.curl.setopt(option, value)
         self.curl.setopt(pycurl.HEADERFUNCTION, self._on_header)
         self.curl.setopt(pycurl.WRITEFUNCTION, self._on_body)
+        if pace_bytes_s:
+            self.curl.setopt(pycurl.MAX_SEND_SPEED_LARGE, pace_bytes_s)
         if proxy:
             self.curl.setopt(pycurl.PROXY, proxy)
             self.curl.setopt(pycurl.NOPROXY, "")  # no exceptions from the environment

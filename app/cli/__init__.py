@@ -1,6 +1,7 @@
 """What an operator types: ``flask --app wsgi …``, or ``flask …`` in this folder.
 
-Exit codes: 0 done, 1 not done, 2 typed wrongly; ``simulate`` has one more, see there.
+Exit codes: 0 done, 1 not done, 2 typed wrongly; ``simulate`` has one more, and ``listen`` ends with the
+code of the program it was given, see there.
 """
 
 from __future__ import annotations
@@ -9,9 +10,13 @@ from flask import Flask
 
 from app.cli.accounts import account_group
 from app.cli.doctor import doctor_command
+from app.cli.events import events_group
+from app.cli.grade import webhooks_group
+from app.cli.listen import listen_command
 from app.cli.records import charge_group, endpoint_group, key_group, merchant_group
 from app.cli.serve import serve_command
 from app.cli.simulate import simulate_group
+from app.cli.trigger import trigger_command
 from app.cli.work import worker_command
 
 COMMANDS = (
@@ -24,6 +29,10 @@ COMMANDS = (
     endpoint_group,
     charge_group,
     simulate_group,
+    trigger_command,
+    listen_command,
+    events_group,
+    webhooks_group,
 )
 
 
