@@ -14,7 +14,9 @@ FILE = os.environ.get("EVENTS_DB", "events.sqlite3")
 
 def database():
     connection = sqlite3.connect(FILE, timeout=10, isolation_level=None)
-    connection.execute("CREATE TABLE IF NOT EXISTS events (id TEXT PRIMARY KEY, type TEXT, body TEXT, at TEXT)")
+    connection.execute(
+        "CREATE TABLE IF NOT EXISTS events (id TEXT PRIMARY KEY, type TEXT, body TEXT, at TEXT)"
+    )
     return connection
 
 

@@ -1,0 +1,364 @@
+"""``Mafu``: the API as Python, one method an operation.
+
+What may be sent twice by accident is sent under one key: a POST has an Idempotency-Key from its first try
+to its last, so a broken line never makes a second charge or refund.
+"""
+
+from __future__ import annotations
+
+import http.client
+import json
+import random
+import time
+import urllib.error
+import urllib.request
+import uuid
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from email.utils import parsedate_to_datetime
+from typing import Any, Generic, TypeVar
+from urllib.parse import quote, urlencode
+
+from mafu.errors import BY_STATUS, ApiError, ServerError, Unreachable
+from mafu.objects import Charge, Event, Json, Refund, WebhookEndpoint
+
+VERSION = "0.1.0"
+TIMEOUT_S = 20.0
+TRIES = 4
+WAIT_MAX_S = 30.0
+PAGE = 100
+# An id is made before its transaction commits, so an event can appear after a younger one; by then it is
+# never older than this.
+SETTLED_AFTER = timedelta(seconds=15)
+_AGAIN = frozenset({429, 500, 502, 503, 504})
+_NOT_OURS = "the answer is not one of Mafu's: check base_url"
+_FIRST_EVENT = "evt_" + "0" * 26
+
+T = TypeVar("T", Charge, Refund, Event, WebhookEndpoint)
+
+
+class Mafu:
+    """The API at ``base_url``, with a secret key of yours.  May be shared among threads."""
+
+    def __init__(
+        self,
+        key: str,
+        base_url: str = "http://127.0.0.1:8000",
+        *,
+        timeout_s: float = TIMEOUT_S,
+        tries: int = TRIES,
+    ) -> None:
+        line = _Line(key, base_url.rstrip("/") + "/v1", timeout_s, tries)
+        self.charges = Charges(line)
+        self.refunds = Refunds(line)
+        self.events = Events(line)
+        self.webhook_endpoints = WebhookEndpoints(line)
+
+    def __repr__(self) -> str:
+        return "Mafu(…)"
+
+
+@dataclass(frozen=True, slots=True)
+class Page(Generic[T]):
+    """One page of a list, newest first, as the API gives it."""
+
+    data: tuple[T, ...]
+    has_more: bool
+    as_of: datetime = field(compare=False)
+
+
+class Charges:
+    """``/v1/charges``."""
+
+    def __init__(self, line: _Line) -> None:
+        self._line = line
+
+    def create(
+        self,
+        *,
+        amount: int,
+        currency: str,
+        description: str,
+        merchant_order_no: str | None = None,
+        metadata: Mapping[str, str] | None = None,
+        return_url: str | None = None,
+        expires_in_s: int | None = None,
+        idempotency_key: str | None = None,
+    ) -> Charge:
+        """Ask for an amount in minor units.  The same order number again answers the same charge."""
+        body = {
+            "amount": amount,
+            "currency": currency,
+            "description": description,
+            "merchant_order_no": merchant_order_no,
+            "metadata": metadata,
+            "return_url": return_url,
+            "expires_in_s": expires_in_s,
+        }
+        return Charge.read(self._line.post("/charges", body, idempotency_key))
+
+    def get(self, charge_id: str) -> Charge:
+        """The charge as it stands."""
+        return Charge.read(self._line.get(f"/charges/{_part(charge_id)}"))
+
+    def list(
+        self,
+        *,
+        status: str | None = None,
+        merchant_order_no: str | None = None,
+        created_from: datetime | None = None,
+        created_before: datetime | None = None,
+    ) -> Iterator[Charge]:
+        """All of them, newest first; pages are fetched as they are needed."""
+        query = {
+            "status": status,
+            "merchant_order_no": merchant_order_no,
+            "created_from": _stamp(created_from),
+            "created_before": _stamp(created_before),
+        }
+        return self._line.walk("/charges", query, Charge.read)
+
+    def cancel(self, charge_id: str) -> Charge:
+        """It can no longer be paid; canceling twice is harmless.  Raises Conflict if it is paid."""
+        return Charge.read(self._line.post(f"/charges/{_part(charge_id)}/cancel"))
+
+    def qr_svg(self, charge_id: str) -> bytes:
+        """The QR code as a drawing."""
+        return self._line.fetch(f"/charges/{_part(charge_id)}/qr.svg")
+
+    def qr_png(self, charge_id: str, *, size: int = 600) -> bytes:
+        """The QR code as a picture of so many pixels a side."""
+        return self._line.fetch(f"/charges/{_part(charge_id)}/qr.png?size={size}")
+
+
+class Refunds:
+    """``/v1/refunds``."""
+
+    def __init__(self, line: _Line) -> None:
+        self._line = line
+
+    def create(
+        self,
+        charge: str,
+        *,
+        amount: int | None = None,
+        reason: str | None = None,
+        idempotency_key: str | None = None,
+    ) -> Refund:
+        """Give back a part in minor units, or all that is left; ``pending`` until the wallet says so."""
+        body = {"charge": charge, "amount": amount, "reason": reason}
+        return Refund.read(self._line.post("/refunds", body, idempotency_key))
+
+    def get(self, refund_id: str) -> Refund:
+        """The refund as it stands."""
+        return Refund.read(self._line.get(f"/refunds/{_part(refund_id)}"))
+
+    def list(self, *, charge: str | None = None) -> Iterator[Refund]:
+        """All of them, or those of one charge, newest first."""
+        return self._line.walk("/refunds", {"charge": charge}, Refund.read)
+
+
+class Events:
+    """``/v1/events``."""
+
+    def __init__(self, line: _Line) -> None:
+        self._line = line
+
+    def get(self, event_id: str) -> Event:
+        """One event."""
+        return Event.read(self._line.get(f"/events/{_part(event_id)}"))
+
+    def list(self, *, type: str | None = None, object_id: str | None = None) -> Iterator[Event]:  # noqa: A002
+        """All of them, newest first."""
+        return self._line.walk("/events", {"type": type, "object_id": object_id}, Event.read)
+
+    def after(self, event_id: str | None = None) -> Iterator[Event]:
+        """Everything that happened after an event, oldest first: how to catch up after an outage.
+
+        From the very beginning without one.  Give it the last id you have handled; an event that was
+        committed late may come once more, so drop ids that you know.
+        """
+        reader = _Reader(self._line, event_id or _FIRST_EVENT)
+        yield from reader.look()
+
+    def follow(self, event_id: str | None = None, *, every_s: float = 1.0) -> Iterator[Event]:
+        """The same, and on and on: each event once, in order, without a gap.  Never ends by itself."""
+        reader = _Reader(self._line, event_id or _FIRST_EVENT)
+        while True:
+            yield from reader.look()
+            time.sleep(every_s)
+
+
+class WebhookEndpoints:
+    """``/v1/webhook_endpoints``."""
+
+    def __init__(self, line: _Line) -> None:
+        self._line = line
+
+    def create(
+        self,
+        url: str,
+        *,
+        event_types: tuple[str, ...] = ("*",),
+        description: str = "",
+        idempotency_key: str | None = None,
+    ) -> WebhookEndpoint:
+        """Send events to this address.  Keep ``secret``: it is in this answer alone."""
+        body = {"url": url, "event_types": list(event_types), "description": description}
+        return WebhookEndpoint.read(self._line.post("/webhook_endpoints", body, idempotency_key))
+
+    def get(self, endpoint_id: str) -> WebhookEndpoint:
+        """One endpoint, without its secret."""
+        return WebhookEndpoint.read(self._line.get(f"/webhook_endpoints/{_part(endpoint_id)}"))
+
+    def list(self) -> tuple[WebhookEndpoint, ...]:
+        """All of them: there are at most twenty."""
+        return tuple(WebhookEndpoint.read(one) for one in self._line.get("/webhook_endpoints")["data"])
+
+    def delete(self, endpoint_id: str) -> None:
+        """Send nothing there any more."""
+        self._line.delete(f"/webhook_endpoints/{_part(endpoint_id)}")
+
+
+class _Reader:
+    """Where a reader of events stands: each look goes back over what may not have been settled."""
+
+    def __init__(self, line: _Line, floor: str) -> None:
+        self._line = line
+        self._floor = floor  # everything up to here has been handed out
+        self._seen: set[str] = set()  # what has been handed out above it
+
+    def look(self) -> Iterator[Event]:
+        cursor, has_more, is_settled = self._floor, True, True
+        while has_more:
+            page = self._line.page("/events", {"ending_before": cursor}, Event.read)
+            for event in reversed(page.data):
+                if event.id not in self._seen:
+                    yield event
+                    self._seen.add(event.id)  # handed out and come back for more: so it was handled
+                is_settled = is_settled and event.created_at < page.as_of - SETTLED_AFTER
+                if is_settled:
+                    self._floor = event.id
+                    self._seen.discard(event.id)
+            has_more = page.has_more and bool(page.data)
+            cursor = page.data[0].id if page.data else cursor
+
+
+class _NoRedirects(urllib.request.HTTPRedirectHandler):
+    """A key must not follow a redirect to somebody else."""
+
+    def redirect_request(self, *_: Any, **__: Any) -> None:
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class _Line:
+    """Requests, and patience."""
+
+    key: str = field(repr=False)
+    base: str
+    timeout_s: float
+    tries: int
+    opener: urllib.request.OpenerDirector = field(
+        default_factory=lambda: urllib.request.build_opener(_NoRedirects), repr=False
+    )
+
+    def get(self, path: str) -> Json:
+        return self._json("GET", path)
+
+    def delete(self, path: str) -> Json:
+        return self._json("DELETE", path)
+
+    def post(
+        self, path: str, body: Mapping[str, Any] | None = None, idempotency_key: str | None = None
+    ) -> Json:
+        given = None if body is None else {name: value for name, value in body.items() if value is not None}
+        # Canceling, which has no body, is harmless twice and takes no key.
+        key = None if body is None else idempotency_key or str(uuid.uuid4())
+        return self._json("POST", path, given, key)
+
+    def fetch(self, path: str) -> bytes:
+        return self._send("GET", path, None, None)[0]
+
+    def page(self, path: str, query: Mapping[str, str | None], read: Callable[[Json], T]) -> Page[T]:
+        given = {name: value for name, value in query.items() if value is not None} | {"limit": str(PAGE)}
+        body, date = self._send("GET", f"{path}?{urlencode(given)}", None, None)
+        listed = _parsed(body)
+        return Page(
+            tuple(read(one) for one in listed["data"]), listed["has_more"], parsedate_to_datetime(date)
+        )
+
+    def walk(self, path: str, query: Mapping[str, str | None], read: Callable[[Json], T]) -> Iterator[T]:
+        cursor: str | None = None
+        while True:
+            page = self.page(path, {**query, "starting_after": cursor}, read)
+            yield from page.data
+            if not page.has_more or not page.data:
+                return
+            cursor = page.data[-1].id
+
+    def _json(
+        self, method: str, path: str, body: Mapping[str, Any] | None = None, key: str | None = None
+    ) -> Json:
+        sent = None if body is None else json.dumps(body).encode()
+        return _parsed(self._send(method, path, sent, key)[0])
+
+    def _send(self, method: str, path: str, body: bytes | None, key: str | None) -> tuple[bytes, str]:
+        """The body and the date of an answer, after as many tries as it takes.  Raises MafuError."""
+        headers = {"Authorization": f"Bearer {self.key}", "User-Agent": f"mafu-python/{VERSION}"}
+        if body is not None:
+            headers["Content-Type"] = "application/json"
+        if key is not None:
+            headers["Idempotency-Key"] = key
+        request = urllib.request.Request(self.base + path, body, headers, method=method)  # noqa: S310  # as configured
+        for number in range(1, self.tries + 1):
+            wait_s = min(WAIT_MAX_S, 0.5 * 2**number) * random.uniform(0.5, 1.0)
+            try:
+                with self.opener.open(request, timeout=self.timeout_s) as answer:
+                    return answer.read(), answer.headers.get("Date", "")
+            except urllib.error.HTTPError as error:
+                with error:
+                    problem = _problem(error)
+                    asked_s = error.headers.get("Retry-After", "")
+                if error.code not in _AGAIN or number == self.tries:
+                    raise problem from None
+                if asked_s.isascii() and asked_s.isdigit():
+                    wait_s = min(WAIT_MAX_S, float(asked_s))
+            except (OSError, http.client.HTTPException) as error:
+                if number == self.tries:
+                    raise Unreachable(f"{self.base}: {error}", key) from None
+            time.sleep(wait_s)
+        raise ValueError("tries must be at least 1")
+
+
+def _problem(error: urllib.error.HTTPError) -> ApiError:
+    kind = BY_STATUS.get(error.code, ServerError if error.code >= 500 else ApiError)
+    try:
+        said = json.loads(error.read())["error"]
+        return kind(
+            said["message"],
+            status=error.code,
+            type=said["type"],
+            code=said["code"],
+            param=said["param"],
+            request_id=said["request_id"],
+        )
+    except (ValueError, KeyError, TypeError, OSError, http.client.HTTPException):
+        return kind(_NOT_OURS, status=error.code)
+
+
+def _parsed(body: bytes) -> Json:
+    try:
+        found: Json = json.loads(body)
+    except ValueError:
+        raise ApiError(_NOT_OURS, status=200) from None
+    return found
+
+
+def _part(text: str) -> str:
+    return quote(text, safe="")
+
+
+def _stamp(moment: datetime | None) -> str | None:
+    return None if moment is None else moment.isoformat()

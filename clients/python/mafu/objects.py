@@ -1,0 +1,165 @@
+"""What the API answers, as values.  Fields that are not here yet are kept in ``raw``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+Json = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Charge:
+    """What a shopper is asked to pay.  ``amount`` is in minor units: 1250 is ¥12.50.
+
+    ``status`` is pending, paid, expired or canceled.  ``url`` is the payment link: what the QR code says.
+    """
+
+    id: str
+    livemode: bool
+    status: str
+    amount: int
+    amount_refunded: int
+    currency: str
+    description: str
+    merchant_order_no: str | None
+    metadata: Mapping[str, str]
+    return_url: str | None
+    url: str
+    provider: str | None
+    created_at: datetime
+    expires_at: datetime
+    paid_at: datetime | None
+    paid_late: bool
+    expired_at: datetime | None
+    canceled_at: datetime | None
+    raw: Json = field(repr=False, compare=False)
+
+    @classmethod
+    def read(cls, json: Json) -> Charge:
+        """From the API's JSON."""
+        return cls(
+            id=json["id"],
+            livemode=json["livemode"],
+            status=json["status"],
+            amount=json["amount"],
+            amount_refunded=json["amount_refunded"],
+            currency=json["currency"],
+            description=json["description"],
+            merchant_order_no=json["merchant_order_no"],
+            metadata=json["metadata"],
+            return_url=json["return_url"],
+            url=json["url"],
+            provider=json["provider"],
+            created_at=datetime.fromisoformat(json["created_at"]),
+            expires_at=datetime.fromisoformat(json["expires_at"]),
+            paid_at=_time(json["paid_at"]),
+            paid_late=json["paid_late"],
+            expired_at=_time(json["expired_at"]),
+            canceled_at=_time(json["canceled_at"]),
+            raw=json,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Refund:
+    """Money on its way back.  ``status`` is pending, succeeded or failed.
+
+    ``charge`` is None for money that no charge had asked for.
+    """
+
+    id: str
+    charge: str | None
+    status: str
+    amount: int
+    currency: str
+    reason: str | None
+    automatic: bool
+    failure_code: str | None
+    created_at: datetime
+    finished_at: datetime | None
+    raw: Json = field(repr=False, compare=False)
+
+    @classmethod
+    def read(cls, json: Json) -> Refund:
+        """From the API's JSON."""
+        return cls(
+            id=json["id"],
+            charge=json["charge"],
+            status=json["status"],
+            amount=json["amount"],
+            currency=json["currency"],
+            reason=json["reason"],
+            automatic=json["automatic"],
+            failure_code=json["failure_code"],
+            created_at=datetime.fromisoformat(json["created_at"]),
+            finished_at=_time(json["finished_at"]),
+            raw=json,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Something that has happened.  ``object`` is the charge or refund as it was then, in JSON.
+
+    ``sequence`` rises with each event of one object: drop what is lower than you know.
+    """
+
+    id: str
+    type: str
+    created_at: datetime
+    livemode: bool
+    sequence: int
+    object: Json
+    raw: Json = field(repr=False, compare=False)
+
+    @classmethod
+    def read(cls, json: Json) -> Event:
+        """From the API's JSON, or a webhook's."""
+        return cls(
+            id=json["id"],
+            type=json["type"],
+            created_at=datetime.fromisoformat(json["created_at"]),
+            livemode=json["livemode"],
+            sequence=json["sequence"],
+            object=json["data"]["object"],
+            raw=json,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class WebhookEndpoint:
+    """An address that hears of every change.  ``secret`` is there only right after it was made."""
+
+    id: str
+    livemode: bool
+    url: str
+    description: str
+    event_types: tuple[str, ...]
+    status: str
+    disabled_reason: str | None
+    created_at: datetime
+    secret: str | None = field(repr=False)
+    raw: Json = field(repr=False, compare=False)
+
+    @classmethod
+    def read(cls, json: Json) -> WebhookEndpoint:
+        """From the API's JSON."""
+        return cls(
+            id=json["id"],
+            livemode=json["livemode"],
+            url=json["url"],
+            description=json["description"],
+            event_types=tuple(json["event_types"]),
+            status=json["status"],
+            disabled_reason=json["disabled_reason"],
+            created_at=datetime.fromisoformat(json["created_at"]),
+            secret=json.get("secret"),
+            raw=json,
+        )
+
+
+def _time(text: str | None) -> datetime | None:
+    return None if text is None else datetime.fromisoformat(text)
