@@ -121,7 +121,14 @@ class Charges:
 
     def cancel(self, charge_id: str) -> Charge:
         """It can no longer be paid; canceling twice is harmless.  Raises Conflict if it is paid."""
-        return Charge.read(self._line.post(f"/charges/{_part(charge_id)}/cancel"))
+        return Charge.read(self._line.post(f"/charges/{_part(charge_id)}/cancel", is_harmless=True))
+
+    def app_params(self, charge_id: str, provider: str) -> Mapping[str, str]:
+        """What a wallet's mobile SDK takes, to be handed on unchanged: alipay, wechatpay or unionpay."""
+        body = {"provider": provider}
+        answer = self._line.post(f"/charges/{_part(charge_id)}/app_params", body, is_harmless=True)
+        params: Mapping[str, str] = answer["params"]
+        return params
 
     def qr_svg(self, charge_id: str) -> bytes:
         """The QR code as a drawing."""
@@ -144,19 +151,20 @@ class Refunds:
         *,
         amount: int | None = None,
         reason: str | None = None,
+        metadata: Mapping[str, str] | None = None,
         idempotency_key: str | None = None,
     ) -> Refund:
         """Give back a part in minor units, or all that is left; ``pending`` until the wallet says so."""
-        body = {"charge": charge, "amount": amount, "reason": reason}
+        body = {"charge": charge, "amount": amount, "reason": reason, "metadata": metadata}
         return Refund.read(self._line.post("/refunds", body, idempotency_key))
 
     def get(self, refund_id: str) -> Refund:
         """The refund as it stands."""
         return Refund.read(self._line.get(f"/refunds/{_part(refund_id)}"))
 
-    def list(self, *, charge: str | None = None) -> Iterator[Refund]:
+    def list(self, *, charge: str | None = None, status: str | None = None) -> Iterator[Refund]:
         """All of them, or those of one charge, newest first."""
-        return self._line.walk("/refunds", {"charge": charge}, Refund.read)
+        return self._line.walk("/refunds", {"charge": charge, "status": status}, Refund.read)
 
 
 class Events:
@@ -271,11 +279,16 @@ class _Line:
         return self._json("DELETE", path)
 
     def post(
-        self, path: str, body: Mapping[str, Any] | None = None, idempotency_key: str | None = None
+        self,
+        path: str,
+        body: Mapping[str, Any] | None = None,
+        idempotency_key: str | None = None,
+        *,
+        is_harmless: bool = False,
     ) -> Json:
+        """``is_harmless`` twice: then it takes no Idempotency-Key."""
         given = None if body is None else {name: value for name, value in body.items() if value is not None}
-        # Canceling, which has no body, is harmless twice and takes no key.
-        key = None if body is None else idempotency_key or str(uuid.uuid4())
+        key = None if is_harmless else idempotency_key or str(uuid.uuid4())
         return self._json("POST", path, given, key)
 
     def fetch(self, path: str) -> bytes:

@@ -67,16 +67,20 @@ class Charge:
 class Refund:
     """Money on its way back.  ``status`` is pending, succeeded or failed.
 
-    ``charge`` is None for money that no charge had asked for.
+    ``charge`` is None for money that no charge had asked for.  ``pending_reason`` is the wallet's word for
+    what you must do there.
     """
 
     id: str
+    livemode: bool
     charge: str | None
     status: str
     amount: int
     currency: str
     reason: str | None
+    metadata: Mapping[str, str]
     automatic: bool
+    pending_reason: str | None
     failure_code: str | None
     created_at: datetime
     finished_at: datetime | None
@@ -87,12 +91,15 @@ class Refund:
         """From the API's JSON."""
         return cls(
             id=json["id"],
+            livemode=json["livemode"],
             charge=json["charge"],
             status=json["status"],
             amount=json["amount"],
             currency=json["currency"],
             reason=json["reason"],
+            metadata=json["metadata"],
             automatic=json["automatic"],
+            pending_reason=json["pending_reason"],
             failure_code=json["failure_code"],
             created_at=datetime.fromisoformat(json["created_at"]),
             finished_at=_time(json["finished_at"]),
