@@ -7,6 +7,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 CATALOGUES := $(wildcard translations/*/LC_MESSAGES/messages.po)
 STRANGERS := tests/strangers
+RECEIVER := examples/receiver-node
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
@@ -21,7 +22,7 @@ setup: $(VENV)/.runtime $(CATALOGUES:.po=.mo) ## what `make run` needs: virtual 
 
 setup-dev: setup $(VENV)/.dev ## what `make test` and `make check` need besides
 
-strangers: $(VENV)-strangers/.ready $(STRANGERS)/node_modules/.ready ## clients of the networks that nobody here wrote, for tests
+strangers: $(VENV)-strangers/.ready $(STRANGERS)/node_modules/.ready $(RECEIVER)/node_modules/.ready ## clients that nobody here wrote, for tests
 
 run: setup ## start Mafu and print where it listens
 	@exec $(BIN)/python -m flask --app wsgi serve
@@ -52,7 +53,8 @@ lock: setup-dev ## renew all lock files; ARGS=--upgrade takes newer versions
 	$(COMPILE) $(ARGS) requirements.txt -o requirements.lock
 	$(COMPILE) $(ARGS) -c requirements.lock requirements-dev.txt -o requirements-dev.lock
 	$(COMPILE) $(ARGS) $(STRANGERS)/requirements.txt -o $(STRANGERS)/requirements.lock
-	cd $(STRANGERS) && npm $(if $(findstring --upgrade,$(ARGS)),update,install) --package-lock-only
+	for place in $(STRANGERS) $(RECEIVER); do (cd $$place && \
+		npm $(if $(findstring --upgrade,$(ARGS)),update,install) --package-lock-only) || exit 1; done
 
 translations: setup ## collect the texts of code and templates into translations/zh
 	@mkdir -p build
@@ -63,7 +65,7 @@ translations: setup ## collect the texts of code and templates into translations
 	$(MAKE) --no-print-directory setup
 
 clean: ## remove what make made; your data stays
-	rm -rf $(VENV) $(VENV)-strangers $(STRANGERS)/node_modules .pytest_cache .mypy_cache .ruff_cache .hypothesis .schemathesis
+	rm -rf $(VENV) $(VENV)-* $(STRANGERS)/node_modules $(RECEIVER)/node_modules .pytest_cache .mypy_cache .ruff_cache .hypothesis .schemathesis
 	rm -f translations/*/LC_MESSAGES/messages.mo
 	find app sandbox tests migrations bench -name __pycache__ -type d -prune -exec rm -rf {} +
 
@@ -90,8 +92,8 @@ $(VENV)-strangers/.ready: $(STRANGERS)/requirements.lock $(VENV)/.created
 	$(@D)/bin/python -m pip install --quiet --require-hashes -r $<
 	@touch $@
 
-$(STRANGERS)/node_modules/.ready: $(STRANGERS)/package-lock.json
-	cd $(STRANGERS) && npm ci --loglevel=error
+%/node_modules/.ready: %/package-lock.json
+	cd $* && npm ci --loglevel=error
 	@touch $@
 
 %.mo: %.po | $(VENV)/.runtime

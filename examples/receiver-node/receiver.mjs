@@ -38,4 +38,4 @@ const server = createServer((request, response) => {
     .catch(() => 400)
     .then((status) => response.writeHead(status).end());
 });
-server.listen(Number(process.env.PORT ?? 3002), "127.0.0.1");
+server.listen(Number(process.env.RECEIVER_PORT ?? 3002), "127.0.0.1");

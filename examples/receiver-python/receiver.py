@@ -39,4 +39,4 @@ def hook():
 
 
 if __name__ == "__main__":
-    app.run(port=int(os.environ.get("PORT", "3001")), threaded=True)
+    app.run(port=int(os.environ.get("RECEIVER_PORT", "3001")), threaded=True)

@@ -111,4 +111,4 @@ with books() as first:
     first.execute(TABLE)
 
 if __name__ == "__main__":
-    app.run(port=int(os.environ.get("PORT", "3000")), threaded=True)
+    app.run(port=int(os.environ.get("SHOP_PORT", "3000")), threaded=True)
