@@ -32,7 +32,7 @@ from app.webhooks.signature import headers_for, new_secret
 
 LOOK_EVERY_S = 0.5
 AGAIN_S = 1.0  # after no connection: somebody is restarting their program, or Mafu
-END_S = 8.0  # for the program that was started with us
+END_S = 5.0  # for the program that was started with us
 _FILE = "listen.json"
 
 IsOver = Callable[[], bool]

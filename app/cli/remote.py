@@ -16,6 +16,7 @@ from app.errors import InvalidRequest, PlatformError, ProviderUnreachable
 from app.http import Client
 from app.providers.base import HttpAnswer
 
+ANSWER_S = 5.0  # who presses Ctrl-C waits for the call that is under way
 ANSWER_MAX_BYTES = 8 << 20  # a page of a hundred events of 70 kB each
 
 url_option = click.option(
@@ -70,6 +71,7 @@ class Remote:
                 f"{self.url}/v1{path}",
                 headers=headers,
                 body=sent,
+                timeout_s=ANSWER_S,
                 answer_max_bytes=ANSWER_MAX_BYTES,
             )
         except ProviderUnreachable as error:

@@ -108,6 +108,7 @@ def page(name, **facts):
 
 
 with books() as first:
+    first.execute("PRAGMA journal_mode = WAL")  # webhooks and shoppers do not wait for each other long
     first.execute(TABLE)
 
 if __name__ == "__main__":

@@ -19,10 +19,14 @@ from pathlib import Path
 import pytest
 import requests
 
+from app.addresses import NEARBY
+from app.cli import grade as grading
+from app.cli import listen
+from app.cli.grade import CHECKS, grade
 from app.webhooks.signature import headers_for
 from tests.cli.test_serve import House, free_ports, running_house
 from tests.conftest import ROOT
-from tests.live import wait_until
+from tests.live import PHONE, Browser, wait_until
 
 pytestmark = pytest.mark.slow
 
@@ -58,21 +62,25 @@ class Example:
 
 
 @contextmanager
-def started(house: House, folder: Path, *command: str, only: str = "") -> Iterator[Example]:
-    """``flask listen --forward-to … -- command``, ended as with Ctrl-C."""
+def started(house: House, folder: Path, *command: str, is_fed: bool = True) -> Iterator[Example]:
+    """The example under ``flask listen``, ended as with Ctrl-C; by itself if it is not to be fed."""
     [port] = free_ports(1)
-    url, log = f"http://127.0.0.1:{port}", folder / "log"
+    url, log, secret = f"http://127.0.0.1:{port}", folder / "log", listen.stable_secret(house.folder)
     more = {
         "SHOP_PORT": str(port),
         "RECEIVER_PORT": str(port),
         "SHOP_DB": str(folder / "shop.sqlite3"),
         "EVENTS_DB": str(folder / "events.sqlite3"),
         "PYTHONPATH": str(ROOT / "clients" / "python"),
+        "MAFU_URL": house.demo["base_url"],
+        "MAFU_KEY": house.demo["api_key"],
+        "MAFU_WEBHOOK_SECRET": secret,
     }
-    words = ["listen", "--forward-to", f"{url}/hook", *(["--events", only] if only else []), "--", *command]
+    if is_fed:
+        command = *house.command("listen", "--forward-to", f"{url}/hook", "--"), *command
     with log.open("wb") as out:
         process = subprocess.Popen(
-            house.command(*words),
+            command,
             cwd=ROOT,
             env=house.environment | more,
             stdout=out,
@@ -81,10 +89,9 @@ def started(house: House, folder: Path, *command: str, only: str = "") -> Iterat
         )
     try:
         wait_until(lambda: is_up(port) or process.poll() is not None, 30.0)
-        secret = house.flask("listen", "--print-secret").stdout.strip()
         yield Example(url, secret, log)
         os.killpg(process.pid, signal.SIGINT)
-        assert process.wait(20) == 0, log.read_text()
+        assert process.wait(40) in ((0,) if is_fed else (0, 1, -signal.SIGINT)), log.read_text()
     finally:
         if process.poll() is None:
             os.killpg(process.pid, signal.SIGKILL)
@@ -96,10 +103,25 @@ def is_up(port: int) -> bool:
         return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
-def grade(house: House, example: Example) -> dict:
-    """What our own grader says of it."""
-    said = house.flask("webhooks", "grade", f"{example.url}/hook", "--secret", example.secret, "--json")
-    return json.loads(said.stdout)
+@pytest.fixture(autouse=True)
+def _patience(monkeypatch) -> None:
+    """How long an answer takes says how busy this machine is."""
+    monkeypatch.setattr(grading, "PROMPT_MS", 60_000)
+
+
+def failed(example: Example) -> list[str]:
+    """What our own grader finds wrong with it."""
+    url = f"{example.url}/hook"
+    return [check.name for check in CHECKS if not grade(check, url, example.secret, NEARBY).passed]
+
+
+def pay(link: str) -> None:
+    """What a shopper does with a phone."""
+    phone = Browser(PHONE)
+    phone.open(link)
+    phone.press("provider", "alipay")
+    phone.press("action", "approve")
+    wait_until(lambda: phone.poll()["status"] == "paid")
 
 
 def python(name: str) -> list[str]:
@@ -122,8 +144,7 @@ def test_a_receiver_hears_of_a_real_payment_and_falls_for_no_trick(house, tmp_pa
         charge_id = json.loads(came.stdout)["object"]
         wait_until(lambda: f"charge.paid {charge_id}" in receiver.said)
         assert f"charge.created {charge_id}" in receiver.said
-        graded = grade(house, receiver)
-        assert [check for check in graded["checks"] if not check["passed"]] == []
+        assert failed(receiver) == []
         assert receiver.said.count("charge.turned_blue") == 1
 
         [event] = house.api(f"events?object_id={charge_id}&type=charge.paid")["data"]
@@ -131,62 +152,49 @@ def test_a_receiver_hears_of_a_real_payment_and_falls_for_no_trick(house, tmp_pa
         assert receiver.said.count(f"charge.paid {charge_id}") == 1, "it acts once"
 
 
-def test_refunds_are_triggered_for_real(house):
-    for event in ("refund.succeeded", "refund.failed", "charge.amount_mismatched", "charge.canceled"):
-        came = house.flask("trigger", event, "--json")
-        assert came.returncode == 0, (event, came.stdout, came.stderr)
+@pytest.mark.parametrize("event", ["refund.succeeded", "refund.failed"])
+def test_refunds_are_triggered_for_real(house, event):
+    came = house.flask("trigger", event, "--json")
+    assert came.returncode == 0, came.stdout + came.stderr
+    assert [one["type"] for one in json.loads(came.stdout)["events"]] == ["refund.created", event]
 
 
 class TestShop:
     def test_what_is_paid_is_shipped_once_however_often_the_news_comes(self, house, tmp_path):
         with started(house, tmp_path, *python("shop/shop.py")) as shop:
             order, link = buy(shop)
-            assert "等待付款" in look(order, "zh")
-            paid = house.flask("simulate", "pay", link)
-            assert paid.returncode == 0, paid.stdout
             no = order.rpartition("/")[2]
+            assert "等待付款" in look(order, "zh")
+            pay(link)
             wait_until(lambda: f"shipping {no}" in shop.said)
             assert "已付款" in look(order, "zh")
             assert "Paid. We are preparing it" in look(order, "en")
 
             [charge] = house.api(f"charges?merchant_order_no={no}")["data"]
-            assert charge["return_url"].startswith(f"{shop.url}/orders/{no}")
+            assert charge["return_url"].startswith(order)
             [event] = house.api(f"events?object_id={charge['id']}&type=charge.paid")["data"]
             for _ in range(3):
                 assert shop.is_told(event["id"], json.dumps(event).encode()) == 204
-            assert shop.said.count(f"shipping {no}") == 1
-
-            graded = grade(house, shop)
-            assert [check for check in graded["checks"] if not check["passed"]] == []
+            assert failed(shop) == []
             assert shop.said.count("shipping") == 1
 
-    def test_a_signed_event_of_another_amount_ships_nothing(self, house, tmp_path):
-        with started(house, tmp_path, *python("shop/shop.py")) as shop:
-            order, _ = buy(shop)
+    def test_no_webhook_is_needed_and_none_is_believed_about_another_amount(self, house, tmp_path):
+        with started(house, tmp_path, *python("shop/shop.py"), is_fed=False) as shop:
+            order, link = buy(shop, "tea")
             no = order.rpartition("/")[2]
             [charge] = house.api(f"charges?merchant_order_no={no}")["data"]
             for fault in ({"amount": 1}, {"currency": "jpy"}, {"status": "pending"}):
                 told = {**charge, "status": "paid", **fault}
-                event = {
-                    "id": "evt_1",
-                    "type": "charge.paid",
-                    "created_at": charge["created_at"],
-                    "livemode": False,
-                    "sequence": 2,
-                    "data": {"object": told},
-                }
+                event = {"id": "evt_1", "type": "charge.paid", "created_at": charge["created_at"]}
+                event |= {"livemode": False, "sequence": 2, "data": {"object": told}}
                 assert shop.is_told("evt_1", json.dumps(event).encode()) == 204
             assert "shipping" not in shop.said
 
-    def test_the_returning_shopper_is_enough_when_no_webhook_comes(self, house, tmp_path):
-        with started(house, tmp_path, *python("shop/shop.py"), only="charge.expired") as shop:
-            order, link = buy(shop, "tea")
-            assert house.flask("simulate", "pay", link).returncode == 0
-            assert "shipping" not in shop.said
-            assert "Paid. We are preparing it" in look(order, "en")
-            assert shop.said.count(f"shipping {order.rpartition('/')[2]}") == 1
-            look(order, "en")
-            assert shop.said.count("shipping") == 1
+            pay(link)
+            assert "shipping" not in shop.said, "nobody has told it, and nobody has come back"
+            for _ in range(2):
+                assert "Paid. We are preparing it" in look(order, "en")
+            assert shop.said.count(f"shipping {no}") == 1
 
 
 def buy(shop: Example, item: str = "latte") -> tuple[str, str]:
