@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Iterator
 from dataclasses import fields
+from types import SimpleNamespace
 from urllib.parse import parse_qsl, urlsplit
 
 import mafu
@@ -46,7 +47,7 @@ def shop(url, merchant) -> Mafu:
 def naps(monkeypatch) -> list[float]:
     """How long the client would have waited."""
     found: list[float] = []
-    monkeypatch.setattr(mafu_client.time, "sleep", found.append)
+    monkeypatch.setattr(mafu_client, "time", SimpleNamespace(sleep=found.append))
     return found
 
 

@@ -21,6 +21,7 @@ class Charge:
     livemode: bool
     status: str
     amount: int
+    amount_paid: int | None
     amount_refunded: int
     currency: str
     description: str
@@ -45,6 +46,7 @@ class Charge:
             livemode=json["livemode"],
             status=json["status"],
             amount=json["amount"],
+            amount_paid=json["amount_paid"],
             amount_refunded=json["amount_refunded"],
             currency=json["currency"],
             description=json["description"],
