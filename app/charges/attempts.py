@@ -160,10 +160,18 @@ def retire(attempt: sa.Row[Any]) -> PaymentResult:
         raise ProviderUnreachable("the provider would not say what became of the payment") from refusal
 
 
-def retire_all(merchant_id: str, charge_id: str) -> None:
-    """Retire every open attempt of a charge.  Raises ProviderUnreachable."""
-    for attempt in open_attempts(merchant_id, charge_id):
+def retire_all(merchant_id: str, charge_id: str) -> frozenset[str]:
+    """Retire every open attempt of a charge; their ids.  Raises ProviderUnreachable."""
+    tries = open_attempts(merchant_id, charge_id)
+    for attempt in tries:
         retire(attempt)
+    return frozenset(attempt.id for attempt in tries)
+
+
+def is_open_besides(tx: Connection, merchant_id: str, charge_id: str, known: frozenset[str]) -> bool:
+    """Whether a charge has an open attempt that is none of these.  A step."""
+    tries = tx.execute(_OPEN, {"merchant_id": merchant_id, "charge_id": charge_id})
+    return any(attempt.id not in known for attempt in tries)
 
 
 def open_attempts(merchant_id: str, charge_id: str) -> list[sa.Row[Any]]:

@@ -27,6 +27,8 @@ from app.webhooks import types
 from app.webhooks.outbox import emit
 
 LIST_LIMIT_MAX = 100
+# A shopper may press Pay just as a charge is withdrawn; one who does so again and again is paying.
+CANCEL_TRIES_MAX = 3
 
 _charges, _merchants = table_of(Charge), table_of(Merchant)
 _FIND = sa.select(*_charges.c).where(
@@ -147,29 +149,53 @@ def cancel_charge(merchant_id: str, charge_id: str, *, livemode: bool | None = N
 
     Each open attempt is closed at its provider and asked about first, so that "canceled" is never
     said of a charge that can still be paid there unnoticed.  Raises NotFound, Conflict (it is paid
-    or expired), ProviderUnreachable (try again: nothing is known).
+    or expired, or shoppers keep beginning to pay it), ProviderUnreachable (try again: nothing is known).
     """
     charge = find(merchant_id, charge_id, livemode=livemode)
     if charge.state == ChargeState.PENDING:
-        attempts.retire_all(merchant_id, charge_id)
-        with transaction() as tx:
-            moved = close_charge(tx, merchant_id, charge_id, ChargeState.CANCELED)
-        charge = moved or find(merchant_id, charge_id)
+        charge = _withdraw(merchant_id, charge_id) or find(merchant_id, charge_id)
     if charge.state != ChargeState.CANCELED:
         raise Conflict(f"the charge is {charge.state} and cannot be canceled", code=f"charge_{charge.state}")
     return charge
 
 
-def close_charge(tx: Connection, merchant_id: str, charge_id: str, to: ChargeState) -> sa.Row[Any] | None:
-    """PENDING -> EXPIRED or CANCELED, with its event.  A step.  None if it was not pending any more."""
+def close_charge(
+    tx: Connection,
+    merchant_id: str,
+    charge_id: str,
+    to: ChargeState,
+    *,
+    retired: frozenset[str] = frozenset(),
+) -> sa.Row[Any] | None:
+    """PENDING -> EXPIRED or CANCELED, with its event.  A step.  None if it was not pending any more.
+
+    ``retired`` are the attempts that were closed at their providers just now.  Raises Conflict if another
+    has begun meanwhile, of which nobody has asked.
+    """
     charge = move(tx, _charges, merchant_id, charge_id, to, closed_at=moment(tx), sequence=_NEXT_SEQUENCE)
     if charge is None:
         return None
+    # Whoever begins an attempt locks the charge first, and it is locked here: none is overlooked.
+    if attempts.is_open_besides(tx, merchant_id, charge_id, retired):
+        raise Conflict("somebody has just begun to pay: try again", code="charge_in_payment")
     queue.drop(tx, merchant_id, (Kind.EXPIRE, charge_id))
     emit(
         tx, charge_fact(types.CHARGE_EXPIRED if to == ChargeState.EXPIRED else types.CHARGE_CANCELED, charge)
     )
     return charge
+
+
+def _withdraw(merchant_id: str, charge_id: str) -> sa.Row[Any] | None:
+    """PENDING -> CANCELED, once every attempt is retired.  None if it was not pending any more."""
+    for tries in range(1, CANCEL_TRIES_MAX + 1):
+        retired = attempts.retire_all(merchant_id, charge_id)
+        try:
+            with transaction() as tx:
+                return close_charge(tx, merchant_id, charge_id, ChargeState.CANCELED, retired=retired)
+        except Conflict:
+            if tries == CANCEL_TRIES_MAX:
+                raise
+    raise AssertionError("unreachable")
 
 
 def _the_one_before(tx: Connection, merchant_id: str, livemode: bool, new: NewCharge) -> sa.Row[Any]:

@@ -16,7 +16,7 @@ from app.charges import attempts, lifecycle
 from app.charges.settle import settle
 from app.charges.states import AttemptState, ChargeState
 from app.db import moment, reading, transaction
-from app.errors import ProviderRejected, ProviderUnreachable
+from app.errors import Conflict, ProviderRejected, ProviderUnreachable
 from app.providers.base import Outcome
 from app.queue import Claim
 
@@ -77,16 +77,17 @@ def expire_charge(claim: Claim) -> None:
             queue.put_back(tx, claim, charge.expires_at)
             return
     try:
-        attempts.retire_all(claim.merchant_id, claim.subject_id)
-    except ProviderUnreachable:
+        retired = attempts.retire_all(claim.merchant_id, claim.subject_id)
+        with transaction() as tx:
+            lifecycle.close_charge(
+                tx, claim.merchant_id, claim.subject_id, ChargeState.EXPIRED, retired=retired
+            )
+            queue.finish(tx, claim)
+    except (ProviderUnreachable, Conflict):
         log.warning("cannot expire yet", charge_id=charge.id)
         with transaction() as tx:
             now = moment(tx)
             queue.put_back(tx, claim, now + max((now - charge.expires_at) / 2, RETRY_EXPIRY))
-        return
-    with transaction() as tx:
-        lifecycle.close_charge(tx, claim.merchant_id, claim.subject_id, ChargeState.EXPIRED)
-        queue.finish(tx, claim)
 
 
 def _now() -> datetime:
