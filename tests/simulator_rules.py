@@ -1,0 +1,290 @@
+"""What must hold after every commit of a story, and what must be true when it has come to rest.
+
+The numbers are those of ``docs/invariants.md``.  The networks' own ledgers are the other witness: what
+they took and gave back is compared with the books to the last fen.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict, namedtuple
+from dataclasses import dataclass, field
+from typing import Any
+
+import sqlalchemy as sa
+
+from app.charges.states import AttemptState, ChargeState, RefundState
+from app.db import reading
+from app.webhooks.models import DeliveryState
+from tests.far_side import Network, Trade, Way
+from tests.simulator import Simulation
+
+_TABLES = {
+    "charges": "merchant_id, id, state, amount_minor, paid_late, paid_attempt_id, refunded_minor, sequence",
+    "attempts": "merchant_id, id, charge_id, provider, out_trade_no, state, settles, received_minor,"
+    " refunded_minor",
+    "refunds": "merchant_id, id, charge_id, attempt_id, out_refund_no, state, amount_minor, automatic",
+    "incidents": "merchant_id, kind, subject_id, charge_id",
+    "events": "merchant_id, id, type, object_id, sequence",
+    "deliveries": "merchant_id, event_id, state",
+}  # each begins with whose it is
+_ROWS: dict[str, Any] = {
+    table: namedtuple(table, columns)  # noqa: PYI024 - the columns are named once, above
+    for table, columns in _TABLES.items()
+}
+MONEY_IN = (AttemptState.SUCCEEDED, AttemptState.MISMATCHED)
+OPEN = (ChargeState.PENDING,)
+CLOSED = (ChargeState.EXPIRED, ChargeState.CANCELED)
+
+
+def read_rows() -> dict[str, list[Any]]:
+    """What the rules look at, by table, read at one moment.
+
+    By the driver's own cursor, because it is read after every commit.
+    """
+    with reading() as connection:
+        cursor = connection.connection.cursor()
+        found = {}
+        for table, columns in _TABLES.items():
+            cursor.execute(f"SELECT {columns} FROM {table} ORDER BY id")
+            found[table] = cursor.fetchall()
+        cursor.close()
+    return found
+
+
+class Books:
+    """Every row that a story has written."""
+
+    def __init__(self, found: dict[str, list[Any]], besides: str) -> None:
+        """``besides`` is a merchant whose rows are left out."""
+        rows = {
+            table: [_ROWS[table]._make(row) for row in found[table] if row[0] != besides] for table in found
+        }
+        self.charges = {row.id: row for row in rows["charges"]}
+        self.attempts = rows["attempts"]
+        self.refunds = rows["refunds"]
+        self.incidents = rows["incidents"]
+        self.events = rows["events"]
+        self.deliveries = rows["deliveries"]
+        self.tries = _by(self.attempts, "charge_id")
+        self.refunds_of = _by(self.refunds, "attempt_id")
+        self.told = _by(self.events, "object_id")
+        self.alarms = Counter((row.kind, row.subject_id) for row in self.incidents)
+
+    def types(self, object_id: str) -> list[str]:
+        """What was said of an object, in order; the sequence must have no gap."""
+        events = sorted(self.told[object_id], key=lambda row: row.sequence)
+        assert [row.sequence for row in events] == list(range(1, len(events) + 1)), "I-39"
+        return [row.type for row in events]
+
+    def alarm(self, kind: str, subject_id: str) -> int:
+        return self.alarms[kind, subject_id]
+
+
+@dataclass
+class Rules:
+    """Checked again and again over one story; ``last`` is how each charge and refund stood before."""
+
+    simulation: Simulation
+    last: dict[str, str] = field(default_factory=dict)
+    seen: dict[str, list[Any]] = field(default_factory=dict)
+    heard: dict[str, bytes] = field(default_factory=dict)  # by the merchants' systems, by event
+    times: Counter[str] = field(default_factory=Counter)
+    excused: Counter[str] = field(default_factory=Counter)  # a process died, or lost its lease, holding it
+
+    def check_news(self) -> None:
+        """What holds at every moment, if a commit has changed anything of it."""
+        rows = read_rows()
+        if rows != self.seen:
+            self.seen = rows
+            self.check(self._books(rows))
+
+    def check(self, books: Books) -> None:
+        """Raises AssertionError that begins with the number of the rule."""
+        for charge in books.charges.values():
+            self._check_charge(books, charge)
+        for attempt in books.attempts:
+            self._check_attempt(books, attempt)
+        for refund in books.refunds:
+            self._check_refund(books, refund)
+        self._check_networks(books)
+        wanted = Counter(row.id for row in books.events)
+        assert Counter(row.event_id for row in books.deliveries) == wanted, (
+            "I-33: one delivery for each event"
+        )
+
+    def _books(self, rows: dict[str, list[Any]]) -> Books:
+        return Books(rows, besides=self.simulation.stage.twin.merchant_id)
+
+    def _check_charge(self, books: Books, charge: Any) -> None:
+        types, tries = books.types(charge.id), books.tries[charge.id]
+        settling = [attempt for attempt in tries if attempt.settles]
+        is_paid = charge.state == ChargeState.PAID
+        assert len(settling) <= 1, "I-1: settled twice"
+        assert len(settling) == types.count("charge.paid") == int(is_paid), "I-2: paid, once, and said"
+        assert charge.sequence == len(types), "I-32: an event for each change"
+        assert {event.merchant_id for event in books.told[charge.id]} == {charge.merchant_id}, "I-42"
+        if is_paid:
+            assert settling[0].id == charge.paid_attempt_id, "I-2"
+            assert settling[0].received_minor == charge.amount_minor, "I-4: paid with another amount"
+            assert types.count("charge.paid_late") >= int(bool(charge.paid_late)), "I-11"
+        before = self.last.get(charge.id)
+        if before is not None and before != charge.state:
+            assert before in (ChargeState.PENDING, ChargeState.EXPIRED), f"I-9: {before} is final"
+            assert is_paid or before == ChargeState.PENDING, f"I-9: {before} became {charge.state}"
+        if before != charge.state and charge.state in CLOSED:
+            self._check_closing(tries)
+        self.last[charge.id] = charge.state
+        back = sum(row.amount_minor for row in self._live(books, settling))
+        assert charge.refunded_minor == back, "I-25: what a charge says went back is what its refunds say"
+
+    def _check_closing(self, tries: list[Any]) -> None:
+        """I-16: whoever ended this charge has just been told, of each open attempt, that it is not paid."""
+        task = self.simulation.running
+        assert task is not None
+        for attempt in tries:
+            if attempt.state == AttemptState.STARTED:
+                said = self.simulation.networks[attempt.provider].unpaid_answers
+                assert attempt.out_trade_no in said[task.marks[attempt.provider] :], "I-16: closed by guess"
+
+    def _check_attempt(self, books: Books, attempt: Any) -> None:
+        trade = self._trade(attempt)
+        if attempt.charge_id is not None:
+            assert books.charges[attempt.charge_id].merchant_id == attempt.merchant_id, "I-42"
+        if attempt.state in MONEY_IN:
+            assert trade is not None, "I-3: only proof moves money"
+            assert trade.paid is not None, "I-3: only proof moves money"
+            assert trade.paid.minor == attempt.received_minor, "I-4: what was booked is what was taken"
+        if attempt.charge_id is not None:
+            held = books.alarm("amount_mismatched", attempt.id)
+            assert held == int(attempt.state == AttemptState.MISMATCHED), "I-7: one incident for wrong money"
+        live = sum(row.amount_minor for row in self._live(books, [attempt]))
+        assert attempt.refunded_minor == live, "I-21: a reservation without its refund, or the reverse"
+        assert live <= (attempt.received_minor or 0), "I-19: more goes back than came"
+        automatic = [row for row in books.refunds_of[attempt.id] if row.automatic]
+        unneeded = attempt.state == AttemptState.SUCCEEDED and not attempt.settles
+        if attempt.charge_id is not None:
+            assert len(automatic) == int(unneeded), "I-12: unneeded money goes back once, other money never"
+        for refund in automatic:
+            assert refund.amount_minor == attempt.received_minor, "I-12: in full"
+
+    def _check_refund(self, books: Books, refund: Any) -> None:
+        before = self.last.get(refund.id)
+        if before == RefundState.SUCCEEDED:
+            assert refund.state == RefundState.SUCCEEDED, "I-9: a refund that is done is done"
+        self.last[refund.id] = refund.state
+        types = books.types(refund.id)
+        assert types[0] == "refund.created", "I-32"
+        assert types.count("refund.succeeded") == int(refund.state == RefundState.SUCCEEDED), "I-32"
+        failed = books.alarm("refund_failed", refund.id)
+        assert failed >= int(refund.state == RefundState.FAILED), "I-21: a refund that failed is shown"
+        attempt = next(row for row in books.attempts if row.id == refund.attempt_id)
+        trade = self._trade(attempt)
+        back = trade.backs.get(refund.out_refund_no) if trade else None
+        if refund.state == RefundState.SUCCEEDED:
+            assert back is not None, "I-3: only proof moves money"
+            assert back.way is Way.DONE, "I-3: only proof moves money"
+            assert back.amount.minor == refund.amount_minor, "I-20"
+
+    def _check_networks(self, books: Books) -> None:
+        """I-15, I-20: they hold nothing that we did not write down first, and give no money back twice."""
+        known = {(row.provider, row.out_trade_no) for row in books.attempts}
+        numbers = {row.out_refund_no: row for row in books.refunds}
+        for network, trade in self._trades():
+            assert (network.code, trade.out_trade_no) in known, "I-15: an order without a stored intent"
+            assert trade.gone <= (trade.paid.minor if trade.paid else 0), "I-19: over there"
+            for number, back in trade.backs.items():
+                assert number in numbers, "I-15: a refund without a stored intent"
+                assert numbers[number].amount_minor == back.amount.minor, "I-20"
+
+    def account(self) -> Counter[str]:
+        """When all is at rest: every fen that a network took is credited, given back or held (I-45).
+
+        How often what happened, to see that stories are about something.
+        """
+        books = self._books(read_rows())
+        self.check(books)
+        self._check_rest(books)
+        attempts = {(row.provider, row.out_trade_no): row for row in books.attempts}
+        taken, explained = Counter[str](), Counter[str]()
+        for network, trade in self._trades():
+            attempt = attempts[network.code, trade.out_trade_no]
+            if trade.paid is None:
+                assert attempt.state in (AttemptState.CLOSED, AttemptState.FAILED), "I-45: undecided"
+                continue
+            taken[network.code] += trade.paid.minor
+            explained[network.code] += self._explained(books, attempt, trade)
+        assert taken == explained, f"money in {taken}, explained {explained}"
+        return self._tally(books)
+
+    def _tally(self, books: Books) -> Counter[str]:
+        told = Counter(row.type for row in books.events)
+        told += Counter(f"incident {row.kind}" for row in books.incidents)
+        told += Counter(f"attempt {row.state} at {row.provider}" for row in books.attempts)
+        told["processes killed"] = self.simulation.deaths
+        told["calls to networks"] = sum(len(network.calls) for network in self.simulation.networks.values())
+        told["events heard more than once"] = sum(times > 1 for times in self.times.values())
+        return told
+
+    def unknown_money(self) -> list[tuple[Network, Trade]]:
+        """Trades whose money the books do not have; each was taken after its network had said "closed"."""
+        books = self._books(read_rows())
+        known = {(row.provider, row.out_trade_no) for row in books.attempts if row.state in MONEY_IN}
+        unknown = [
+            (network, trade)
+            for network, trade in self._trades()
+            if trade.paid and (network.code, trade.out_trade_no) not in known
+        ]
+        for _, trade in unknown:
+            assert trade.is_late, "I-11: paid in time, and nobody found out"
+        return unknown
+
+    def _explained(self, books: Books, attempt: Any, trade: Trade) -> int:
+        """How much of what a trade took is credited, given back, or before a person's eyes."""
+        assert attempt.state in MONEY_IN, f"I-11: {attempt.provider} has money that the books do not know"
+        given_back = sum(money.minor for money in trade.refunds.values())
+        done = sum(r.amount_minor for r in books.refunds_of[attempt.id] if r.state == RefundState.SUCCEEDED)
+        assert given_back == done == trade.gone, "the network gave back what the books say"
+        failed = sum(
+            row.amount_minor
+            for row in books.refunds_of[attempt.id]
+            if row.automatic and row.state == RefundState.FAILED and books.alarm("refund_failed", row.id)
+        )
+        if attempt.settles:
+            return attempt.received_minor
+        if attempt.state == AttemptState.MISMATCHED:
+            return attempt.received_minor if books.alarm("amount_mismatched", attempt.id) else 0
+        return given_back + failed
+
+    def _check_rest(self, books: Books) -> None:
+        """I-45: nothing is under way; I-33, I-34, I-36: every event was heard, and always the same."""
+        with reading() as connection:
+            left = connection.execute(sa.text("SELECT kind, subject_id FROM jobs")).all()
+            bodies = dict(connection.execute(sa.text("SELECT id, body FROM events")).all())
+        assert not left, f"I-45: still {left}"
+        assert all(charge.state not in OPEN for charge in books.charges.values()), "I-45"
+        assert all(attempt.state != AttemptState.STARTED for attempt in books.attempts), "I-45"
+        assert all(refund.state != RefundState.RESERVED for refund in books.refunds), "I-45"
+        assert {row.state for row in books.deliveries} <= {DeliveryState.DELIVERED}, "I-33"
+        assert self.heard == {event_id: body.encode() for event_id, body in bodies.items()}, "I-33, I-34"
+        again = {event_id: times - 1 for event_id, times in self.times.items() if times > 1}
+        assert all(times <= self.excused[event_id] for event_id, times in again.items()), "I-36"
+
+    def _live(self, books: Books, attempts: list[Any]) -> list[Any]:
+        """Refunds of these attempts that count against what was received."""
+        return [
+            row for each in attempts for row in books.refunds_of[each.id] if row.state != RefundState.FAILED
+        ]
+
+    def _trade(self, attempt: Any) -> Trade | None:
+        return self.simulation.networks[attempt.provider].trades.get(attempt.out_trade_no)
+
+    def _trades(self) -> list[tuple[Network, Trade]]:
+        networks = self.simulation.networks.values()
+        return [(network, trade) for network in networks for trade in network.trades.values()]
+
+
+def _by(rows: list[Any], column: str) -> defaultdict[str, list[Any]]:
+    found = defaultdict[str, list[Any]](list)
+    for row in rows:
+        found[getattr(row, column)].append(row)
+    return found
