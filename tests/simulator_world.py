@@ -20,10 +20,10 @@ import sqlalchemy as sa
 
 from app import queue, worker
 from app.callbacks import inbox
-from app.charges import attempts, lifecycle
+from app.charges import attempts, lifecycle, refunds
 from app.charges.attempts import Payer
-from app.charges.commands import NewCharge
-from app.db import moment, reading
+from app.charges.commands import NewCharge, NewRefund
+from app.db import moment, reading, transaction
 from app.errors import SignatureMismatch, UnknownPayment
 from app.http import Sent
 from app.merchants import accounts
@@ -111,8 +111,8 @@ class World:
         def work() -> None:
             account = accounts.open_account(shop.accounts[code])
             payer = Payer(scene, "https://pay.example.com/C/x?back=1", "203.0.113.7", payer_id)
-            step = attempts.start_attempt(charge_id, account, payer)
-            self.ways_to_pay.append((self.simulation.networks[code], step))
+            started = attempts.start_attempt(charge_id, account, payer)
+            self.ways_to_pay.append((self.simulation.networks[code], started.step))
 
         return self._begin("web", f"pay {self._name(charge_id)} by {code} in {scene}", work)
 
@@ -217,6 +217,19 @@ class World:
             partial(lifecycle.cancel_charge, shop.merchant_id, charge_id),
         )
 
+    def refund(self) -> Nothing | None:
+        """In full or in part; more than is left is refused, as is what nobody has paid."""
+        if not self.charges:
+            return Nothing.TO_DO
+        shop, charge_id = self._some_charge()
+        amount = self.rng.choice((None, None, 1, 1, 50, 700))
+
+        def work() -> None:
+            with transaction() as tx:
+                refunds.create_refund(tx, shop.merchant_id, NewRefund(charge_id, amount, "不想要了"))
+
+        return self._begin("web", f"refund {amount or 'all'} of {self._name(charge_id)}", work)
+
     # The worker
 
     def work(self) -> Nothing | None:
@@ -272,7 +285,7 @@ class World:
     def change_refunds(self) -> Nothing | None:
         """For a while refunds are instant, slow, refused, or have no balance to come from."""
         network = self._some_network()
-        mood = self.rng.choice(("instant", "slow", "slow", "refused", "poor"))
+        mood = self.rng.choice(("slow", "slow", "refused", "poor", "instant"))
         network.refunds_wait = mood == "slow"
         network.refuses_refunds = mood == "refused"
         network.is_poor = mood == "poor"
@@ -543,15 +556,16 @@ _DEEDS: dict[Callable[[World], Nothing | None], int] = {
     World.decline: 2,
     World.wait: 5,
     World.cancel: 5,
-    World.work: 12,
+    World.refund: 10,
+    World.work: 16,
     World.deliver: 4,
     World.post: 8,
     World.post_stale: 2,
     World.lose: 2,
     World.bad_day: 5,
     World.go_down: 2,
-    World.change_refunds: 3,
-    World.move_refund: 4,
+    World.change_refunds: 8,
+    World.move_refund: 6,
     World.forge: 2,
     World.knock_at_the_wrong_door: 2,
     World.pass_time: 5,

@@ -15,7 +15,7 @@ from itertools import count
 import pytest
 
 from app import queue
-from app.charges import attempts, incidents, refunds, settle, states
+from app.charges import attempts, incidents, refund_sending, refunds, settle, states
 from app.charges.states import AttemptState
 from app.money import Money
 from tests.conftest import running
@@ -124,8 +124,10 @@ def believe_that_closed_is_final(patch):
 
 
 def take_a_new_refund_number_each_time(patch):
-    order, numbers = refunds._order, count()
-    patch.setattr(refunds, "_order", lambda row: replace(order(row), out_refund_no=f"R{next(numbers)}"))
+    order, numbers = refund_sending.order_of, count()
+    patch.setattr(
+        refund_sending, "order_of", lambda row: replace(order(row), out_refund_no=f"R{next(numbers)}")
+    )
 
 
 def give_up_after_one_answer(patch):
