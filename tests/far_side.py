@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from urllib.parse import parse_qsl, urlsplit
 
@@ -57,6 +57,7 @@ class Trade:
     stamp: str = ""
     paid_at: datetime | None = None
     is_late: bool = False  # the network took the money after it had closed the order
+    is_stray: bool = False  # nobody of ours asked for it
 
     @property
     def refunds(self) -> dict[str, Money]:
@@ -111,6 +112,15 @@ class Network:
         trade.is_late = late and self.is_over(number)
         assert trade.is_late or self.is_payable(number), trade.state
         trade.paid, trade.paid_at = amount or trade.price, clock.now()
+        self._mark_paid(trade)
+        return trade
+
+    def take_stray(self, number: str, owner: str, amount: Money) -> Trade:
+        """Somebody pays a merchant by another way than through us: a till, a code on a poster."""
+        begun_at = clock.now() - timedelta(seconds=2)
+        trade = self._order(Trade(number, amount, clock.now(), owner=owner, is_stray=True))
+        trade.stamp = clock.to_beijing(begun_at, "%Y%m%d%H%M%S")
+        trade.paid, trade.paid_at = amount, clock.now()
         self._mark_paid(trade)
         return trade
 

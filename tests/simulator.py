@@ -294,14 +294,15 @@ class _Wire:
         return self._owner.simulation.exchange(method, url, **more)
 
 
+OTHER_APP_ID, OTHER_MCHID = "2021000000000002", "1900000110"
 _MINE = {
     "alipay": alipay_forge.KEY_MODE,
     "wechatpay": wechatpay_forge.PUBLIC_KEY_MODE,
     "unionpay": unionpay_forge.PAIR | {"desktop_product": "qr"},
 }
 _THEIRS = {
-    "alipay": alipay_forge.KEY_MODE | {"app_id": "2021000000000002", "desktop_product": "page"},
-    "wechatpay": wechatpay_forge.BOTH_MODES | {"mchid": "1900000110"},
+    "alipay": alipay_forge.KEY_MODE | {"app_id": OTHER_APP_ID, "desktop_product": "page"},
+    "wechatpay": wechatpay_forge.BOTH_MODES | {"mchid": OTHER_MCHID},
     "unionpay": unionpay_forge.PAIR | {"mer_id": unionpay_forge.STRANGER_ID, "desktop_product": "gateway"},
 }
 

@@ -20,9 +20,10 @@ import sqlalchemy as sa
 
 from app import queue, worker
 from app.callbacks import inbox
-from app.charges import attempts, lifecycle, refunds
+from app.charges import attempts, decisions, lifecycle, refunds, unclaimed
 from app.charges.attempts import Payer
 from app.charges.commands import NewCharge, NewRefund
+from app.charges.decisions import Press
 from app.db import moment, reading, transaction
 from app.errors import SignatureMismatch, UnknownPayment
 from app.http import Sent
@@ -33,7 +34,8 @@ from app.queue import Job, Kind
 from app.webhooks import delivery
 from app.webhooks.delivery import Parcel, Result
 from tests.far_side import Network, Trade, Way
-from tests.simulator import FATES, Shop, Simulation, Stage
+from tests.providers import alipay_forge, unionpay_forge, wechatpay_forge
+from tests.simulator import FATES, OTHER_APP_ID, OTHER_MCHID, Shop, Simulation, Stage
 from tests.simulator_rules import Rules
 
 STEPS = (40, 140)  # of a story before it calms down
@@ -45,8 +47,14 @@ SCENES = {
     "wechatpay": (Scene.DESKTOP, Scene.MOBILE, Scene.WECHAT, Scene.APP),
     "unionpay": (Scene.DESKTOP, Scene.MOBILE, Scene.UNIONPAY, Scene.APP),
 }
+OWNERS = {  # what the networks call the two shops
+    "alipay": (alipay_forge.APP_ID, OTHER_APP_ID),
+    "wechatpay": (wechatpay_forge.MCHID, OTHER_MCHID),
+    "unionpay": (unionpay_forge.MER_ID, unionpay_forge.STRANGER_ID),
+}
 LIVES_S = (60, 300, 7200)
 SPANS_S = (1, 1, 4, 4, 7, 7, 30, 30, 70, 70, 400, 3600, 7300, 90_000)
+STRAYS_MAX = 2
 CHARGES_MAX = 3  # of a story: more of them would have less to do with each other
 CALM_ROUNDS = 400
 
@@ -78,6 +86,7 @@ class World:
     letters: list[Letter] = field(default_factory=list)
     visited: list[tuple[Network, str]] = field(default_factory=list)
     names: dict[str, str] = field(default_factory=dict)
+    strays: list[str] = field(default_factory=list)
     orders: int = 0
 
     def __post_init__(self) -> None:
@@ -149,6 +158,18 @@ class World:
             return Nothing.TO_DO
         network, number = self.rng.choice(over)
         return self._paid(network, network.pay(number, late=True))
+
+    def pay_out_of_the_blue(self) -> Nothing | None:
+        """Money that nobody asked for through us: it waits for a person."""
+        if len(self.strays) >= STRAYS_MAX:
+            return Nothing.TO_DO
+        network, shop = self._some_network(), self.rng.choice(self.stage.shops)
+        number = f"STRAY{self.simulation.seed:08d}{len(self.strays)}"
+        self.strays.append(number)
+        owner = OWNERS[network.code][self.stage.shops.index(shop)]
+        return self._paid(
+            network, network.take_stray(number, owner, Money(self.rng.choice((1, 99, 800)), "CNY"))
+        )
 
     def decline(self) -> Nothing | None:
         """A card is refused; the shopper may try again."""
@@ -229,6 +250,33 @@ class World:
                 refunds.create_refund(tx, shop.merchant_id, NewRefund(charge_id, amount, "不想要了"))
 
         return self._begin("web", f"refund {amount or 'all'} of {self._name(charge_id)}", work)
+
+    def decide(self) -> Nothing | None:
+        """A person, or two at once, decides about money that waits."""
+        shop = self.rng.choice(self.stage.shops)
+        items, _ = unclaimed.list_unclaimed(shop.merchant_id, livemode=False)
+        if not items:
+            return Nothing.TO_DO
+        item = self.rng.choice(items)
+        for who in self.rng.choice((("owner",), ("owner", "clerk"))):
+            deed = self.rng.choice(("accept", "match", "refund", "set aside"))
+            press = Press(shop.merchant_id, item.row.id, item.waiting.minor, f"{who}@cafe.example")
+            label = f"{who} decides to {deed} {self._name(item.row.out_trade_no)}"
+            self._begin("web", label, partial(self._do_deed, press, deed))
+        return None
+
+    def _do_deed(self, press: Press, deed: str) -> None:
+        mine = [charge_id for shop, charge_id in self.charges if shop.merchant_id == press.merchant_id]
+        returns = self.rng.random() < 0.5
+        match deed:
+            case "accept":
+                decisions.accept(press, return_surplus=returns)
+            case "match":
+                decisions.match(press, self.rng.choice(mine or [""]), return_surplus=returns)
+            case "refund":
+                decisions.refund(press)
+            case _:
+                decisions.set_aside(press, "paid out at the till")
 
     # The worker
 
@@ -412,8 +460,7 @@ class World:
             self.letters.append(Letter(network, door, inbound, about))
 
     def _owns(self, shop: Shop, network: Network, trade: Trade) -> bool:
-        is_first = trade.owner == _FIRST_OWNERS[network.code]
-        return is_first == (shop is self.stage.shops[0])
+        return trade.owner == OWNERS[network.code][self.stage.shops.index(shop)]
 
     def _waiting_refunds(self) -> list[tuple[Network, Trade, str]]:
         return [
@@ -545,7 +592,6 @@ _ENDS = {  # how a refund that was waiting may end; the first two are ends for g
     "wechatpay": (Way.DONE, Way.CLOSED, Way.STUCK),
     "unionpay": (Way.DONE, Way.CLOSED, Way.DONE),
 }
-_FIRST_OWNERS = {"alipay": "2021000000000001", "wechatpay": "1900000109", "unionpay": "777290058110048"}
 _DEEDS: dict[Callable[[World], Nothing | None], int] = {
     World.create: 7,
     World.press_pay: 16,
@@ -557,6 +603,8 @@ _DEEDS: dict[Callable[[World], Nothing | None], int] = {
     World.wait: 5,
     World.cancel: 5,
     World.refund: 10,
+    World.decide: 14,
+    World.pay_out_of_the_blue: 2,
     World.work: 16,
     World.deliver: 4,
     World.post: 8,
