@@ -35,7 +35,7 @@ test: setup-dev ## run all tests; STRICT=1 fails on skips, ARGS="-k settle" goes
 	-@$(MAKE) --no-print-directory --keep-going strangers
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile $(ARGS)
 
-prove-story: setup-dev ## tell ROUNDS random stories (10,000 take about half an hour of a core); SEED=7 begins there
+prove-story: setup-dev ## tell ROUNDS random stories (10,000 take about 40 minutes of a core); SEED=7 begins there
 	$(BIN)/python -m tests.simulator_campaign --rounds $(ROUNDS) --workers $(WORKERS) $(if $(SEED),--seed $(SEED))
 
 check: setup-dev ## lint, format, types: all three, even if the first finds something

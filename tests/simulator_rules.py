@@ -74,9 +74,10 @@ class Books:
         self.charges = {row.id: row for row in rows["charges"]}
         self.attempts = rows["attempts"]
         self.refunds = rows["refunds"]
+        self.decisions = rows["decisions"]
         # What a person decided about: these attempts, and the charges that they pay.
-        self.decided = {row.attempt_id for row in rows["decisions"]}
-        self.decided |= {row.charge_id for row in rows["decisions"] if row.charge_id}
+        self.decided = {row.attempt_id for row in self.decisions}
+        self.decided |= {row.charge_id for row in self.decisions if row.charge_id}
         self.incidents = rows["incidents"]
         self.events = rows["events"]
         self.deliveries = rows["deliveries"]
@@ -258,7 +259,7 @@ class Rules:
         told = Counter(row.type for row in books.events)
         told += Counter(f"incident {row.kind}" for row in books.incidents)
         told += Counter(f"attempt {row.state} at {row.provider}" for row in books.attempts)
-        told["decisions of people"] = len(self.seen["decisions"])
+        told["decisions of people"] = len(books.decisions)
         told["processes killed"] = self.simulation.deaths
         told["calls to networks"] = sum(len(network.calls) for network in self.simulation.networks.values())
         told["events heard more than once"] = sum(times > 1 for times in self.times.values())

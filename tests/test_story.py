@@ -23,11 +23,11 @@ from tests.simulator import stage
 from tests.simulator_campaign import stage_on
 from tests.simulator_world import StoryWentWrong, shortest, tell
 
-SEEDS = range(40)
+SEEDS = range(30)
 # Seeds whose stories found a bug: what was wrong, each with a test of its own besides.  A seed tells
 # another story once the world can do more, so this list is a memory and those tests are the guard.
 FOUND = {
-    0: "canceled over an attempt that began meanwhile (review/test_pressed_while_closing)",
+    8: "canceled over an attempt that began meanwhile (review/test_pressed_while_closing)",
 }
 OFTEN = ("charge.paid", "charge.double_paid", "charge.expired", "charge.canceled", "refund.succeeded")
 FINDS_WITHIN = 100  # stories
@@ -86,12 +86,12 @@ def test_a_seed_tells_the_same_story_again(one_place):
 
 def test_a_story_that_goes_wrong_is_told_again_as_short_as_it_can_be(one_place, monkeypatch):
     close_by_guess(monkeypatch)
-    wrong = first_wrong(one_place)
+    wrong = first_wrong(one_place, BLUNDERS[close_by_guess][1])
     steps, short = shortest(one_place, wrong)
     with pytest.raises(StoryWentWrong):
         tell(one_place, wrong.seed, steps)
     for fewer in (steps // 2, steps - 1):
-        tell(one_place, wrong.seed, fewer)
+        tell(one_place, wrong.seed, fewer)  # goes well
     assert len(short.lines) <= len(wrong.lines)
 
 
@@ -136,12 +136,12 @@ def give_up_after_one_answer(patch):
 
 # What somebody might do, the rule that sees it, and a seed shortly before one whose story does.
 BLUNDERS = {
-    close_by_guess: ("I-16", 0),
-    forget_to_send_back: ("I-12", 10),
-    tell_nobody: ("I-7", 50),
-    take_any_amount: ("I-4", 50),
-    believe_that_closed_is_final: ("moved while it was locked", 10),
-    take_a_new_refund_number_each_time: ("I-15", 5),
+    close_by_guess: ("I-16", 5),
+    forget_to_send_back: ("I-12", 0),
+    tell_nobody: ("I-21", 0),
+    take_any_amount: ("I-4", 45),
+    believe_that_closed_is_final: ("moved while it was locked", 15),
+    take_a_new_refund_number_each_time: ("I-15", 0),
     give_up_after_one_answer: ("I-45", 0),
 }
 
