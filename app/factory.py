@@ -16,7 +16,7 @@ from flask_wtf.csrf import CSRFProtect
 from jinja2 import StrictUndefined
 from werkzeug.middleware.proxy_fix import ProxyFix
 
-from app import cli, db, i18n, logs, problems, runtime
+from app import cli, db, i18n, logs, problems, runtime, versions
 from app.answers import ErrorAnswer
 from app.callbacks import views as callbacks_views
 from app.charges import api as charges_api
@@ -24,16 +24,24 @@ from app.charges import refunds_api, refunds_views
 from app.charges import views as charges_views
 from app.checkout import views as checkout_views
 from app.config import Settings, load_settings
-from app.errors import InvalidRequest
 from app.ids import new_id
+from app.merchants import keys_api, keys_views
 from app.merchants import views as merchants_views
+from app.merchants.scopes import ROUTES, Scope
 from app.webhooks import api as webhooks_api
 from app.webhooks import views as webhooks_views
 
-API_VERSION = "2026-11-21"
 # Nothing that anybody sends us is larger: 20 metadata values of 500 characters, each spelled as \uXXXX,
 # with their names and the rest of a charge are 70 kB.
 BODY_BYTES_MAX = 128 * 1024
+# Bodies whose schema flask-openapi does not draw whole.
+_BODIES = (
+    charges_api.ChargeBody,
+    refunds_api.RefundBody,
+    keys_api.KeyBody,
+    keys_api.KeyChanges,
+    webhooks_api.EndpointBody,
+)
 
 # No third party, no inline script or style, no framing; forms may post to a provider's cashier by name.
 _POLICY = (
@@ -62,9 +70,10 @@ def create_app(settings: Settings | None = None) -> Flask:
         static_folder="../static",
         info=Info(
             title="Mafu",
-            version=API_VERSION,
+            version=versions.CURRENT,
             description="Scan-to-pay that merchants host themselves.\n\nEvery answer carries Request-Id and "
-            "Mafu-Version.  Send Mafu-Version to be refused, with 400, when the API has moved on.",
+            "Mafu-Version.  A key reads the version that was the newest when it was made; send Mafu-Version "
+            "to read another, or to be refused, with 400, where there is no such version.",
         ),
         security_schemes={
             "bearer": {"type": "http", "scheme": "bearer", "description": "mafu_sk_test_… or mafu_sk_live_…"},
@@ -111,10 +120,10 @@ def create_app(settings: Settings | None = None) -> Flask:
 
 def _add_rooms(app: OpenAPI) -> None:
     csrf = CSRFProtect(app)
-    for api in (charges_api.bp, refunds_api.bp, webhooks_api.bp, webhooks_api.events_bp):
+    for api in (charges_api.bp, refunds_api.bp, keys_api.bp, webhooks_api.bp, webhooks_api.events_bp):
         app.register_api(api)
         csrf.exempt(api)  # a bearer key is not sent by a browser on its own
-    for room in (merchants_views.bp, charges_views.bp, refunds_views.bp, webhooks_views.bp):
+    for room in (merchants_views.bp, keys_views.bp, charges_views.bp, refunds_views.bp, webhooks_views.bp):
         app.register_blueprint(room)
     for public in (checkout_views.bp, callbacks_views.bp):
         app.register_blueprint(public)
@@ -130,14 +139,26 @@ def _document(app: OpenAPI) -> dict[str, Any]:
     schema what it has no name for, such as the limits of a mapping's keys.
     """
     document: dict[str, Any] = app.api_doc
-    for operations in document["paths"].values():
-        for operation in operations.values():
-            operation["description"] = operation["description"].replace("<br/>", "\n").replace("``", "`")
-    for model in (charges_api.ChargeBody, refunds_api.RefundBody, webhooks_api.EndpointBody):
+    needed = _scopes_by_operation(app)
+    for path, operations in document["paths"].items():
+        for method, operation in operations.items():
+            text = operation["description"].replace("<br/>", "\n").replace("``", "`")
+            operation["description"] = f"{text}\n\nScope: `{needed[method, path]}`."
+    for model in _BODIES:
         schema = model.model_json_schema(ref_template="#/components/schemas/{model}")
         schema.pop("$defs", None)
         document["components"]["schemas"][model.__name__] = schema
     return document
+
+
+def _scopes_by_operation(app: Flask) -> dict[tuple[str, str], Scope]:
+    """What a key needs for each operation of the document."""
+    return {
+        (method.lower(), rule.rule.replace("<", "{").replace(">", "}")): ROUTES[rule.endpoint]
+        for rule in app.url_map.iter_rules()
+        if rule.endpoint in ROUTES
+        for method in rule.methods or ()
+    }
 
 
 def _version_of_files(app: Flask) -> Callable[[str, dict[str, Any]], None]:
@@ -157,18 +178,14 @@ def _version_of_files(app: Flask) -> Callable[[str, dict[str, Any]], None]:
 
 def _open_request() -> None:
     g.request_id = new_id("req")
-    # Another version would read and write other fields: silence would be a wrong answer.
-    if request.headers.get("Mafu-Version", API_VERSION) != API_VERSION and problems.is_api():
-        raise InvalidRequest(
-            f"the only version is {API_VERSION}", code="unknown_version", param="Mafu-Version"
-        )
 
 
 def _close_request(response: Response) -> Response:
     headers = response.headers
     headers["Request-Id"] = g.get("request_id", "")
     if problems.is_api():
-        headers["Mafu-Version"] = API_VERSION
+        known = g.get("version", versions.CURRENT)
+        headers["Mafu-Version"] = known if versions.is_known(known) else versions.CURRENT
         headers["X-Content-Type-Options"] = "nosniff"
         return response
     given = {name.lower() for name, _ in headers}

@@ -18,7 +18,7 @@ ROOT = Path(__file__).resolve().parent.parent
 FLOORS = (
     # Values and rules without a database or a socket.  providers/base.py is the grammar that adapters and
     # the HTTP client share: values alone, so it lies here and not with the adapters.
-    ("clock money ids errors config i18n logs addresses strict_json providers.base", True),
+    ("clock money ids errors config i18n logs addresses strict_json versions providers.base", True),
     ("vault db http queue", True),  # the outside
     ("providers qr", False),  # translators
     ("runtime answers", False),  # what services take from the running application, what faces answer alike

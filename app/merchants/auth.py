@@ -7,23 +7,56 @@ from typing import cast
 from flask import Response, g, redirect, request, url_for
 from werkzeug.wrappers import Response as BaseResponse
 
-from app.errors import NotAuthenticated
+from app import versions
+from app.errors import InvalidRequest, NotAuthenticated, PermissionDenied
 from app.merchants import keys, people
 from app.merchants.keys import Caller
 from app.merchants.people import SESSION_LIFE, SignedIn
+from app.merchants.scopes import ROUTES, Scope
 from app.runtime import settings
 
 _COOKIE = "mafu_session"
 
 
 def require_key() -> None:
-    """Before each API request: ``caller()`` is known afterwards.  Raises NotAuthenticated."""
+    """Before each API request: ``caller()`` and ``version()`` are known afterwards.
+
+    Raises NotAuthenticated, PermissionDenied (its scopes do not reach here), InvalidRequest (a version
+    that does not exist).
+    """
+    key = _presented_key()
+    g.caller = keys.authenticate(key)
+    require_scope(ROUTES.get(request.endpoint or ""))
+    # Another version would read and write other fields: silence would be a wrong answer.
+    g.version = request.headers.get("Mafu-Version", g.caller.version)
+    if not versions.is_known(g.version):
+        raise InvalidRequest(
+            f"there is no such version; the newest is {versions.CURRENT}",
+            code="unknown_version",
+            param="Mafu-Version",
+        )
+
+
+def require_scope(scope: Scope | None) -> None:
+    """Stop a caller whose key does not reach so far; None reaches nobody.  Raises PermissionDenied."""
+    if scope is None:
+        raise PermissionDenied("this address is open to no key", code="scope_missing")
+    if scope not in caller().scopes:
+        raise PermissionDenied(f"this key lacks the scope {scope}", code="scope_missing")
+
+
+def version() -> str:
+    """The version of the API that this request reads and writes."""
+    return cast(str, g.version)
+
+
+def _presented_key() -> str:
     scheme, _, key = request.headers.get("Authorization", "").partition(" ")
     if scheme.lower() == "basic" and request.authorization is not None:
         key = request.authorization.username or ""  # curl -u KEY: as Stripe's users do
     elif scheme.lower() != "bearer":
         raise NotAuthenticated("send your key as 'Authorization: Bearer mafu_sk_…'", code="missing_api_key")
-    g.caller = keys.authenticate(key.strip())
+    return key.strip()
 
 
 def caller() -> Caller:

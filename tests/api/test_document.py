@@ -87,12 +87,12 @@ def test_every_operation_wants_a_key_and_says_so(app: Flask, document, client):
 @ONLY_SQLITE
 def test_every_operation_says_how_it_may_refuse(document):
     for method, path, operation in operations(document):
-        expected = {"400", "401", "503"}
+        expected = {"400", "401", "403", "503"}
         expected |= {"404"} if "{" in path or (method, path) == ("POST", "/v1/refunds") else set()
         expected |= {"409", "413", "415"} if "requestBody" in operation else set()
         takes_key = any(each["name"] == "Idempotency-Key" for each in operation.get("parameters", []))
         expected |= {"422"} if takes_key else set()
-        expected |= {"409"} if path.endswith("/cancel") else set()
+        expected |= {"409"} if path.endswith(("/cancel", "/revoke")) else set()
         expected |= {"402"} if path.endswith("/app_params") else set()
         refusals = {status for status in operation["responses"] if status >= "400"}
         assert refusals == expected, (method, path)
@@ -128,6 +128,7 @@ def test_answers_fit_their_schema(document, api, merchant):
     refund = api.refund(make_paid(merchant).id, amount=450, reason="少了一份", metadata={"t": "1"}).get_json()
     charge = api.charge(merchant_order_no="A-1", return_url="https://shop.example/").get_json()
     endpoint = api.endpoint().get_json()
+    key = api.post("/v1/api_keys", {"name": "till", "scopes": ["charges:write"]}).get_json()
     answers = {
         "ChargeAnswer": charge,
         "ChargeList": api.get("/v1/charges").get_json(),
@@ -139,6 +140,9 @@ def test_answers_fit_their_schema(document, api, merchant):
         "NewEndpointAnswer": endpoint,
         "EndpointAnswer": api.get(f"/v1/webhook_endpoints/{endpoint['id']}").get_json(),
         "EndpointList": api.get("/v1/webhook_endpoints").get_json(),
+        "NewKeyAnswer": key,
+        "KeyAnswer": api.get(f"/v1/api_keys/{key['id']}").get_json(),
+        "KeyList": api.get("/v1/api_keys").get_json(),
         "EventList": api.get("/v1/events").get_json(),
         "DeletedAnswer": api.delete(f"/v1/webhook_endpoints/{endpoint['id']}").get_json(),
         "ErrorAnswer": api.get("/v1/charges/x").get_json(),
@@ -161,6 +165,7 @@ def test_no_request_drawn_from_the_document_is_answered_otherwise(
         "refund_id": api.refund(paid.id, amount=1).get_json()["id"],
         "charge_id": api.charge(merchant_order_no="A-1").get_json()["id"],
         "endpoint_id": api.endpoint().get_json()["id"],
+        "key_id": api.post("/v1/api_keys", {"name": "till", "scopes": ["charges:read"]}).get_json()["id"],
         "event_id": api.get("/v1/events").get_json()["data"][0]["id"],
     }
     schema = schemathesis.openapi.from_wsgi("/v1/openapi.json", app, config=WELL_MADE)
