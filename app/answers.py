@@ -118,7 +118,7 @@ class ErrorAnswer(BaseModel):
 
 
 # What any operation may answer; each adds its own.
-REFUSALS: ResponseDict = dict.fromkeys((400, 401, 403, 503), ErrorAnswer)
+REFUSALS: ResponseDict = dict.fromkeys((400, 401, 403, 429, 503), ErrorAnswer)
 BODY_REFUSALS: ResponseDict = {413: ErrorAnswer, 415: ErrorAnswer}
 
 
@@ -192,7 +192,7 @@ def _read_query(_model: type[BaseModel], _names: Mapping[str, str]) -> dict[str,
 
 
 def _read_body(_model: type[BaseModel], _names: Mapping[str, str]) -> dict[str, Any]:
-    body = request.get_data(cache=True)
+    body = g.request_body = request.get_data(cache=True)  # for the request log
     if body and not request.is_json:
         raise UnsupportedMediaType("send a JSON object with Content-Type: application/json")
     return parse_object(body)

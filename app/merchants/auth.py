@@ -8,12 +8,13 @@ from flask import Response, g, redirect, request, url_for
 from werkzeug.wrappers import Response as BaseResponse
 
 from app import versions
-from app.errors import InvalidRequest, NotAuthenticated, PermissionDenied
+from app.errors import InvalidRequest, NotAuthenticated, PermissionDenied, TooManyRequests
 from app.merchants import keys, people
 from app.merchants.keys import Caller
 from app.merchants.people import SESSION_LIFE, SignedIn
-from app.merchants.scopes import ROUTES, Scope
-from app.runtime import settings
+from app.merchants.scopes import BATCHES, ROUTES, Scope
+from app.rates import place_of
+from app.runtime import runtime, settings
 
 _COOKIE = "mafu_session"
 
@@ -21,11 +22,11 @@ _COOKIE = "mafu_session"
 def require_key() -> None:
     """Before each API request: ``caller()`` and ``version()`` are known afterwards.
 
-    Raises NotAuthenticated, PermissionDenied (its scopes do not reach here), InvalidRequest (a version
-    that does not exist).
+    Raises NotAuthenticated, TooManyRequests, PermissionDenied (its scopes do not reach here) and
+    InvalidRequest (a version that does not exist).
     """
-    key = _presented_key()
-    g.caller = keys.authenticate(key)
+    g.caller = _authenticated()
+    _limit_rate(g.caller)
     require_scope(ROUTES.get(request.endpoint or ""))
     # Another version would read and write other fields: silence would be a wrong answer.
     g.version = request.headers.get("Mafu-Version", g.caller.version)
@@ -48,6 +49,35 @@ def require_scope(scope: Scope | None) -> None:
 def version() -> str:
     """The version of the API that this request reads and writes."""
     return cast(str, g.version)
+
+
+def _authenticated() -> Caller:
+    """Whoever tries keys is slowed down by where they are.  Raises NotAuthenticated, TooManyRequests."""
+    failures, place = runtime().rates.failures, place_of(request.remote_addr or "")
+    if failures is None:
+        return keys.authenticate(_presented_key())
+    verdict = failures.look(place)
+    if not verdict.allowed:
+        raise TooManyRequests("too many calls without a valid key", retry_after_s=verdict.retry_after_s)
+    try:
+        return keys.authenticate(_presented_key())
+    except NotAuthenticated:
+        failures.take(place)
+        raise
+
+
+def _limit_rate(who: Caller) -> None:
+    """Raises TooManyRequests."""
+    rates = runtime().rates
+    if request.endpoint in BATCHES:
+        buckets = rates.batches
+    else:
+        buckets = rates.reads if request.method in ("GET", "HEAD") else rates.writes
+    if buckets is None:
+        return
+    verdict = g.rate = buckets.take(who.key_id)
+    if not verdict.allowed:
+        raise TooManyRequests("this key calls too often: slow down", retry_after_s=verdict.retry_after_s)
 
 
 def _presented_key() -> str:

@@ -48,6 +48,8 @@ ROUTES: dict[str, Scope] = {
     "webhook_endpoints_api.list_all": Scope.WEBHOOKS_READ,
     "webhook_endpoints_api.read": Scope.WEBHOOKS_READ,
     "webhook_endpoints_api.delete": Scope.WEBHOOKS_WRITE,
+    "request_logs_api.list_all": Scope.LOGS_READ,
+    "request_logs_api.read": Scope.LOGS_READ,
     "keys_api.create": Scope.KEYS_WRITE,
     "keys_api.read": Scope.KEYS_READ,
     "keys_api.list_all": Scope.KEYS_READ,
@@ -55,6 +57,10 @@ ROUTES: dict[str, Scope] = {
     "keys_api.roll": Scope.KEYS_WRITE,
     "keys_api.revoke": Scope.KEYS_WRITE,
 }
+
+
+# Addresses that make many things at once: few calls of them are many calls of the others.
+BATCHES: frozenset[str] = frozenset()
 
 
 def scopes_of(names: Iterable[str]) -> frozenset[Scope]:

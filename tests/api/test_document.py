@@ -87,7 +87,7 @@ def test_every_operation_wants_a_key_and_says_so(app: Flask, document, client):
 @ONLY_SQLITE
 def test_every_operation_says_how_it_may_refuse(document):
     for method, path, operation in operations(document):
-        expected = {"400", "401", "403", "503"}
+        expected = {"400", "401", "403", "429", "503"}
         expected |= {"404"} if "{" in path or (method, path) == ("POST", "/v1/refunds") else set()
         expected |= {"409", "413", "415"} if "requestBody" in operation else set()
         takes_key = any(each["name"] == "Idempotency-Key" for each in operation.get("parameters", []))
