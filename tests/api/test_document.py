@@ -18,7 +18,7 @@ from schemathesis.specs.openapi.definitions import OPENAPI_31_VALIDATOR
 
 from app.merchants.auth import require_key
 from tests.api.calls import Api, row_counts
-from tests.books import make_paid
+from tests.books import log_call, make_paid
 from tests.conftest import Shop
 
 # A run by hand may ask for more: FUZZ_CASES=400 makes about ten thousand requests.
@@ -140,6 +140,8 @@ def test_answers_fit_their_schema(document, api, merchant):
         "NewEndpointAnswer": endpoint,
         "EndpointAnswer": api.get(f"/v1/webhook_endpoints/{endpoint['id']}").get_json(),
         "EndpointList": api.get("/v1/webhook_endpoints").get_json(),
+        "LogAnswer": api.get(f"/v1/request_logs/{log_call(merchant.id, 'key_1')}").get_json(),
+        "LogList": api.get("/v1/request_logs").get_json(),
         "NewKeyAnswer": key,
         "KeyAnswer": api.get(f"/v1/api_keys/{key['id']}").get_json(),
         "KeyList": api.get("/v1/api_keys").get_json(),
@@ -167,6 +169,7 @@ def test_no_request_drawn_from_the_document_is_answered_otherwise(
         "endpoint_id": api.endpoint().get_json()["id"],
         "key_id": api.post("/v1/api_keys", {"name": "till", "scopes": ["charges:read"]}).get_json()["id"],
         "event_id": api.get("/v1/events").get_json()["data"][0]["id"],
+        "request_id": log_call(merchant.id, "key_1"),
     }
     schema = schemathesis.openapi.from_wsgi("/v1/openapi.json", app, config=WELL_MADE)
     for result in schema.get_all_operations():
