@@ -184,11 +184,15 @@ def _read_header(model: type[BaseModel], _names: Mapping[str, str]) -> dict[str,
     return {name: request.headers[name] for name in wanted if name in request.headers}
 
 
-def _read_query(_model: type[BaseModel], _names: Mapping[str, str]) -> dict[str, str]:
+def _read_query(model: type[BaseModel], _names: Mapping[str, str]) -> dict[str, Any]:
+    # Only what is called a list, as in expand[]=refunds, may be given more than once.
+    lists = {field.alias for field in model.model_fields.values() if (field.alias or "").endswith("[]")}
+    given: dict[str, Any] = {}
     for name, values in request.args.lists():
-        if len(values) > 1:
+        if len(values) > 1 and (name not in lists or len(set(values)) < len(values)):
             raise InvalidRequest("is given twice", code="parameter_repeated", param=name[:_PARAM_CHARS_MAX])
-    return request.args.to_dict()
+        given[name] = values if name in lists else values[0]
+    return given
 
 
 def _read_body(_model: type[BaseModel], _names: Mapping[str, str]) -> dict[str, Any]:

@@ -42,6 +42,7 @@ ROUTES: dict[str, Scope] = {
     "refunds_api.create": Scope.REFUNDS_WRITE,
     "refunds_api.read": Scope.REFUNDS_READ,
     "refunds_api.list_all": Scope.REFUNDS_READ,
+    "balance_api.read": Scope.BALANCE_READ,
     "events_api.list_events": Scope.EVENTS_READ,
     "events_api.read_event": Scope.EVENTS_READ,
     "webhook_endpoints_api.create": Scope.WEBHOOKS_WRITE,
