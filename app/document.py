@@ -8,7 +8,7 @@ from flask import Flask
 from flask_openapi import OpenAPI
 
 from app.charges import api as charges_api
-from app.charges import refunds_api
+from app.charges import batch_api, refunds_api
 from app.merchants import keys_api
 from app.merchants.scopes import ROUTES, Scope
 from app.webhooks import api as webhooks_api
@@ -23,6 +23,12 @@ _BODIES = (
 )
 
 
+_CSV = {
+    "required": True,
+    "content": {"text/csv": {"schema": {"type": "string"}, "example": batch_api.CSV_EXAMPLE}},
+}
+
+
 def document_of(app: OpenAPI) -> dict[str, Any]:
     """The API's own description.
 
@@ -35,6 +41,7 @@ def document_of(app: OpenAPI) -> dict[str, Any]:
         for method, operation in operations.items():
             text = operation["description"].replace("<br/>", "\n").replace("``", "`")
             operation["description"] = f"{text}\n\nScope: `{needed[method, path]}`."
+    document["paths"]["/v1/charges/batch"]["post"]["requestBody"] = _CSV
     for model in _BODIES:
         schema = model.model_json_schema(ref_template="#/components/schemas/{model}")
         schema.pop("$defs", None)

@@ -20,7 +20,7 @@ from app import cli, db, frame, i18n, logs, problems, runtime, versions
 from app.answers import ErrorAnswer
 from app.callbacks import views as callbacks_views
 from app.charges import api as charges_api
-from app.charges import balance_api, refunds_api, refunds_views
+from app.charges import balance_api, batch_api, refunds_api, refunds_views
 from app.charges import views as charges_views
 from app.checkout import views as checkout_views
 from app.config import Settings, load_settings
@@ -36,6 +36,7 @@ BODY_BYTES_MAX = 128 * 1024
 
 APIS = (
     charges_api.bp,
+    batch_api.bp,
     refunds_api.bp,
     balance_api.bp,
     keys_api.bp,

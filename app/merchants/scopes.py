@@ -42,6 +42,7 @@ ROUTES: dict[str, Scope] = {
     "refunds_api.create": Scope.REFUNDS_WRITE,
     "refunds_api.read": Scope.REFUNDS_READ,
     "refunds_api.list_all": Scope.REFUNDS_READ,
+    "batch_api.create": Scope.CHARGES_WRITE,
     "balance_api.read": Scope.BALANCE_READ,
     "events_api.list_events": Scope.EVENTS_READ,
     "events_api.read_event": Scope.EVENTS_READ,
@@ -61,7 +62,7 @@ ROUTES: dict[str, Scope] = {
 
 
 # Addresses that make many things at once: few calls of them are many calls of the others.
-BATCHES: frozenset[str] = frozenset()
+BATCHES: frozenset[str] = frozenset({"batch_api.create"})
 
 
 def scopes_of(names: Iterable[str]) -> frozenset[Scope]:

@@ -123,4 +123,4 @@ def test_no_operation_that_names_a_thing_is_forgotten_here(api):
         (method.upper(), path) for path, operations in paths.items() for method in operations if "{" in path
     }
     assert named == set(NAMED)
-    assert {path for path in paths if "{" not in path} == {*LISTS, "/v1/balance"}
+    assert {path for path in paths if "{" not in path} == {*LISTS, "/v1/balance", "/v1/charges/batch"}
