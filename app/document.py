@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
-from flask import Flask
+from flask import Flask, current_app
 from flask_openapi import OpenAPI
 
 from app.charges import api as charges_api
@@ -23,10 +23,19 @@ _BODIES = (
 )
 
 
+_NAME = "mafu.document"
 _CSV = {
     "required": True,
     "content": {"text/csv": {"schema": {"type": "string"}, "example": batch_api.CSV_EXAMPLE}},
 }
+
+
+def current_document() -> dict[str, Any]:
+    """The running application's; drawn once, because the code does not change under it."""
+    known = current_app.extensions.get(_NAME)
+    if known is None:
+        known = current_app.extensions[_NAME] = document_of(cast(OpenAPI, current_app))
+    return cast(dict[str, Any], known)
 
 
 def document_of(app: OpenAPI) -> dict[str, Any]:

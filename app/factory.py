@@ -16,7 +16,7 @@ from flask_wtf.csrf import CSRFProtect
 from jinja2 import StrictUndefined
 from werkzeug.middleware.proxy_fix import ProxyFix
 
-from app import cli, db, frame, i18n, logs, problems, runtime, versions
+from app import cli, db, frame, guide, i18n, logs, problems, runtime, versions
 from app.answers import ErrorAnswer
 from app.callbacks import views as callbacks_views
 from app.charges import api as charges_api
@@ -24,7 +24,7 @@ from app.charges import balance_api, batch_api, refunds_api, refunds_views
 from app.charges import views as charges_views
 from app.checkout import views as checkout_views
 from app.config import Settings, load_settings
-from app.document import document_of
+from app.document import current_document
 from app.merchants import keys_api, keys_views, logs_api, logs_views
 from app.merchants import views as merchants_views
 from app.webhooks import api as webhooks_api
@@ -118,11 +118,12 @@ def _add_rooms(app: OpenAPI) -> None:
         csrf.exempt(api)  # a bearer key is not sent by a browser on its own
     for room in ROOMS:
         app.register_blueprint(room)
+    app.register_blueprint(guide.bp)
     for public in (checkout_views.bp, callbacks_views.bp):
         app.register_blueprint(public)
         csrf.exempt(public)  # the address itself is the authority; there is no session to ride on
     app.add_url_rule("/healthz", "health", lambda: Response("ok\n", content_type="text/plain"))
-    app.add_url_rule("/v1/openapi.json", "openapi", lambda: document_of(app))
+    app.add_url_rule("/v1/openapi.json", "openapi", current_document)
 
 
 def _version_of_files(app: Flask) -> Callable[[str, dict[str, Any]], None]:
