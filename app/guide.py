@@ -179,7 +179,8 @@ def _curl(document: dict[str, Any], origin: str, path: str, method: str) -> str:
         lines.append(f'-H "Idempotency-Key: {examples["Idempotency-Key"]}"')
     content = drawn.get("requestBody", {}).get("content", {})
     if "application/json" in content:
-        example = _schema_of(document, drawn["requestBody"])["examples"][0]
+        schema = _schema_of(document, drawn["requestBody"])
+        example = _ordered(document, schema, schema["examples"][0])
         lines.append('-H "Content-Type: application/json"')
         lines.append(f"-d '{json.dumps(example, ensure_ascii=False)}'")
     elif "text/csv" in content:
@@ -191,5 +192,19 @@ def _curl(document: dict[str, Any], origin: str, path: str, method: str) -> str:
 def _answer(document: dict[str, Any], response: dict[str, Any]) -> str:
     schema = _schema_of(document, response)
     if "examples" in schema:
-        return json.dumps(schema["examples"][0], ensure_ascii=False, indent=2)
+        example = _ordered(document, schema, schema["examples"][0])
+        return json.dumps(example, ensure_ascii=False, indent=2)
     return ", ".join(response.get("content", {}))
+
+
+def _ordered(document: dict[str, Any], schema: dict[str, Any], value: Any) -> Any:
+    """An example with its fields in the order of the answer; in the document they stand by the alphabet."""
+    if "$ref" in schema:
+        schema = document["components"]["schemas"][schema["$ref"].rpartition("/")[2]]
+    if isinstance(value, list):
+        return [_ordered(document, schema.get("items", {}), item) for item in value]
+    if not isinstance(value, dict):
+        return value
+    fields = schema.get("properties", {})
+    names = [name for name in fields if name in value] + [name for name in value if name not in fields]
+    return {name: _ordered(document, fields.get(name, {}), value[name]) for name in names}

@@ -21,7 +21,7 @@ from tests.api.calls import Api, row_counts
 from tests.books import log_call, make_paid
 from tests.conftest import Shop
 
-# A run by hand may ask for more: FUZZ_CASES=400 makes about ten thousand requests.
+# For each operation and mode.  `make fuzz-api` asks for more.
 CASES = int(os.environ.get("FUZZ_CASES", "20"))
 ONLY_SQLITE = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 
