@@ -20,7 +20,7 @@ from app import cli, db, frame, guide, i18n, logs, problems, runtime, versions
 from app.answers import ErrorAnswer
 from app.callbacks import views as callbacks_views
 from app.charges import api as charges_api
-from app.charges import balance_api, batch_api, refunds_api, refunds_views
+from app.charges import balance_api, batch_api, batch_views, refunds_api, refunds_views
 from app.charges import views as charges_views
 from app.checkout import views as checkout_views
 from app.config import Settings, load_settings
@@ -49,6 +49,7 @@ ROOMS = (
     keys_views.bp,
     logs_views.bp,
     charges_views.bp,
+    batch_views.bp,
     refunds_views.bp,
     webhooks_views.bp,
 )
@@ -103,11 +104,11 @@ def create_app(settings: Settings | None = None) -> Flask:
     runtime.init_app(app, settings)
     i18n.init_app(app)
     problems.init_app(app)
+    frame.init_app(app)  # before the forms' guard, which reads what it lets in
     Migrate(app, db.db, directory="migrations", render_as_batch=True)
     _add_rooms(app)
     cli.init_app(app)
     app.url_defaults(_version_of_files(app))
-    frame.init_app(app)
     return app
 
 

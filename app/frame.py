@@ -8,12 +8,15 @@ from flask import Flask, Response, current_app, g, request
 from werkzeug.datastructures import Headers
 
 from app import clock, problems, versions
+from app.charges.batch import BYTES_MAX
 from app.ids import new_id
 from app.merchants.journal import Journal, Line
 from app.merchants.logs_api import LOG_ROUTE
 from app.rates import Verdict
 from app.runtime import settings
 
+# Addresses that take a file: how many bytes; a form has its frame around it.
+_FILES = {"batch_api.create": BYTES_MAX, "batch.upload": BYTES_MAX + 64 * 1024}
 _JOURNAL = "mafu.journal"
 
 # No third party, no inline script or style, no framing; forms may post to a provider's cashier by name.
@@ -43,6 +46,8 @@ def init_app(app: Flask) -> None:
 
 
 def _open_request() -> None:
+    if request.endpoint in _FILES:
+        request.max_content_length = _FILES[request.endpoint]
     g.request_id = new_id("req")
     g.opened_at, g.opened_s = clock.now(), time.perf_counter()
 
