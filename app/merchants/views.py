@@ -15,6 +15,7 @@ from urllib.parse import urlencode
 from flask import Blueprint, Response, g, make_response, redirect, render_template, request, url_for
 from flask_babel import lazy_gettext as _l
 from markupsafe import Markup, escape
+from werkzeug.exceptions import RequestEntityTooLarge
 from werkzeug.wrappers import Response as BaseResponse
 
 from app import i18n
@@ -57,8 +58,11 @@ def livemode() -> bool:
 
     A form says in which mode it was shown: the choice may have changed in another window since.
     """
-    mode = request.form.get("mode") or request.args.get("mode") or request.cookies.get(MODE_COOKIE)
-    return mode == "live"
+    try:
+        sent = request.form.get("mode")
+    except RequestEntityTooLarge:
+        sent = None  # the page that says so has a mode, too
+    return (sent or request.args.get("mode") or request.cookies.get(MODE_COOKIE)) == "live"
 
 
 @bp.app_template_filter("money")
