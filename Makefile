@@ -3,6 +3,7 @@
 PYTHON ?= python3
 WORKERS ?= 2
 ROUNDS ?= 2000
+CASES ?= 20000
 VENV := .venv
 BIN := $(VENV)/bin
 CATALOGUES := $(wildcard translations/*/LC_MESSAGES/messages.po)
@@ -12,7 +13,7 @@ RECEIVER := examples/receiver-node
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev strangers run test prove-story check bench lock translations clean
+.PHONY: help setup setup-dev strangers run test prove-story fuzz-api check bench lock translations clean
 .DELETE_ON_ERROR:
 
 help: ## what can be made
@@ -37,6 +38,10 @@ test: setup-dev ## run all tests; STRICT=1 fails on skips, ARGS="-k settle" goes
 
 prove-story: setup-dev ## tell ROUNDS random stories (10,000 take about 40 minutes of a core); SEED=7 begins there
 	$(BIN)/python -m tests.simulator_campaign --rounds $(ROUNDS) --workers $(WORKERS) $(if $(SEED),--seed $(SEED))
+
+# An operation of each mode gets CASES / 50 requests: there are about thirty of them, in two modes.
+fuzz-api: setup-dev ## CASES (20,000) requests drawn from the OpenAPI document: no 5xx, nothing that it does not say
+	FUZZ_CASES=$$(( $(CASES) / 50 )) $(BIN)/python -m pytest -q tests/api/test_document.py -k "drawn_from_the_document"
 
 check: setup-dev ## lint, format, types: all three, even if the first finds something
 	@failed=0; for step in 'ruff check' 'ruff format --check' 'mypy'; do \

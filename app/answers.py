@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 from functools import wraps
 from typing import Annotated, Any, get_type_hints
 
-from flask import Response, request
+from flask import Response, g, request
 from flask_openapi.types import ResponseDict
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator
 from pydantic_core import PydanticCustomError
 from pydantic_core.core_schema import ValidationInfo
 from werkzeug.exceptions import UnsupportedMediaType
 
+from app import versions
 from app.errors import InvalidRequest
 from app.qr import render
 from app.qr.encode import Level, matrix_for
@@ -116,7 +118,7 @@ class ErrorAnswer(BaseModel):
 
 
 # What any operation may answer; each adds its own.
-REFUSALS: ResponseDict = {400: ErrorAnswer, 401: ErrorAnswer, 503: ErrorAnswer}
+REFUSALS: ResponseDict = dict.fromkeys((400, 401, 403, 429, 503), ErrorAnswer)
 BODY_REFUSALS: ResponseDict = {413: ErrorAnswer, 415: ErrorAnswer}
 
 
@@ -141,6 +143,13 @@ def validated(view: Callable[..., Response]) -> Callable[..., Response]:
 
     read.__delay_validate_request__ = True  # type: ignore[attr-defined]
     return read
+
+
+def dump(value: Any) -> str:
+    """An object of the API as JSON text, in the caller's version of it."""
+    return json.dumps(
+        versions.shown(value, g.get("version", versions.CURRENT)), ensure_ascii=False, separators=(",", ":")
+    )
 
 
 def json_answer(body: str, status: int = 200, *, replayed: bool = False) -> Response:
@@ -175,15 +184,19 @@ def _read_header(model: type[BaseModel], _names: Mapping[str, str]) -> dict[str,
     return {name: request.headers[name] for name in wanted if name in request.headers}
 
 
-def _read_query(_model: type[BaseModel], _names: Mapping[str, str]) -> dict[str, str]:
+def _read_query(model: type[BaseModel], _names: Mapping[str, str]) -> dict[str, Any]:
+    # Only what is called a list, as in expand[]=refunds, may be given more than once.
+    lists = {field.alias for field in model.model_fields.values() if (field.alias or "").endswith("[]")}
+    given: dict[str, Any] = {}
     for name, values in request.args.lists():
-        if len(values) > 1:
+        if len(values) > 1 and (name not in lists or len(set(values)) < len(values)):
             raise InvalidRequest("is given twice", code="parameter_repeated", param=name[:_PARAM_CHARS_MAX])
-    return request.args.to_dict()
+        given[name] = values if name in lists else values[0]
+    return given
 
 
 def _read_body(_model: type[BaseModel], _names: Mapping[str, str]) -> dict[str, Any]:
-    body = request.get_data(cache=True)
+    body = g.request_body = request.get_data(cache=True)  # for the request log
     if body and not request.is_json:
         raise UnsupportedMediaType("send a JSON object with Content-Type: application/json")
     return parse_object(body)

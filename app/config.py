@@ -64,6 +64,12 @@ class Settings(BaseSettings):
     qr_host_upper: bool = True  # capitals pack tighter; a few scanners want lower case
     web_workers: int = Field(2, ge=1, le=64)
     web_threads: int = Field(8, ge=1, le=64)
+    # Calls of the API in a second, for each key and process; a burst may take two seconds' worth.
+    # 0: no limit.
+    rate_reads: int = Field(100, ge=0)
+    rate_writes: int = Field(100, ge=0)
+    rate_failures: int = Field(30, ge=0)  # calls without a valid key in a minute, for each address
+    request_log_days: int = Field(30, ge=0, le=3650)  # how long calls of the API are kept; 0: not at all
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"] = "INFO"
 
     @field_validator("secret_keys", "encryption_keys", "webhook_allow", "webhook_ports", mode="before")

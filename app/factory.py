@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, cast
 
-from flask import Flask, Request, Response, g, request
+from flask import Flask, Request, Response
 from flask.json.provider import DefaultJSONProvider
 from flask.sessions import SecureCookieSession, SecureCookieSessionInterface
 from flask_migrate import Migrate
@@ -16,40 +16,43 @@ from flask_wtf.csrf import CSRFProtect
 from jinja2 import StrictUndefined
 from werkzeug.middleware.proxy_fix import ProxyFix
 
-from app import cli, db, i18n, logs, problems, runtime
+from app import cli, db, frame, guide, i18n, logs, problems, runtime, versions
 from app.answers import ErrorAnswer
 from app.callbacks import views as callbacks_views
 from app.charges import api as charges_api
-from app.charges import refunds_api, refunds_views
+from app.charges import balance_api, batch_api, batch_views, refunds_api, refunds_views
 from app.charges import views as charges_views
 from app.checkout import views as checkout_views
 from app.config import Settings, load_settings
-from app.errors import InvalidRequest
-from app.ids import new_id
+from app.document import current_document
+from app.merchants import keys_api, keys_views, logs_api, logs_views
 from app.merchants import views as merchants_views
 from app.webhooks import api as webhooks_api
 from app.webhooks import views as webhooks_views
 
-API_VERSION = "2026-11-21"
 # Nothing that anybody sends us is larger: 20 metadata values of 500 characters, each spelled as \uXXXX,
 # with their names and the rest of a charge are 70 kB.
 BODY_BYTES_MAX = 128 * 1024
 
-# No third party, no inline script or style, no framing; forms may post to a provider's cashier by name.
-_POLICY = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
-    "manifest-src 'self'; base-uri 'none'; frame-ancestors 'none'; form-action 'self'"
+APIS = (
+    charges_api.bp,
+    batch_api.bp,
+    refunds_api.bp,
+    balance_api.bp,
+    keys_api.bp,
+    logs_api.bp,
+    webhooks_api.bp,
+    webhooks_api.events_bp,
 )
-_HEADERS = {
-    "Content-Security-Policy": _POLICY,
-    "X-Content-Type-Options": "nosniff",
-    "X-Frame-Options": "DENY",
-    "Referrer-Policy": "no-referrer",  # an address here is a key to a charge
-    "Permissions-Policy": "camera=(), microphone=(), geolocation=()",
-    "Cross-Origin-Opener-Policy": "same-origin",
-}
-_FILE_HEADERS = list(_HEADERS.items())
-_PAGE_HEADERS = [*_FILE_HEADERS, ("Cache-Control", "no-store")]
+ROOMS = (
+    merchants_views.bp,
+    keys_views.bp,
+    logs_views.bp,
+    charges_views.bp,
+    batch_views.bp,
+    refunds_views.bp,
+    webhooks_views.bp,
+)
 
 
 def create_app(settings: Settings | None = None) -> Flask:
@@ -62,9 +65,10 @@ def create_app(settings: Settings | None = None) -> Flask:
         static_folder="../static",
         info=Info(
             title="Mafu",
-            version=API_VERSION,
+            version=versions.CURRENT,
             description="Scan-to-pay that merchants host themselves.\n\nEvery answer carries Request-Id and "
-            "Mafu-Version.  Send Mafu-Version to be refused, with 400, when the API has moved on.",
+            "Mafu-Version.  A key reads the version that was the newest when it was made; send Mafu-Version "
+            "to read another, or to be refused, with 400, where there is no such version.",
         ),
         security_schemes={
             "bearer": {"type": "http", "scheme": "bearer", "description": "mafu_sk_test_… or mafu_sk_live_…"},
@@ -100,44 +104,27 @@ def create_app(settings: Settings | None = None) -> Flask:
     runtime.init_app(app, settings)
     i18n.init_app(app)
     problems.init_app(app)
+    frame.init_app(app)  # before the forms' guard, which reads what it lets in
     Migrate(app, db.db, directory="migrations", render_as_batch=True)
     _add_rooms(app)
     cli.init_app(app)
     app.url_defaults(_version_of_files(app))
-    app.before_request(_open_request)
-    app.after_request(_close_request)
     return app
 
 
 def _add_rooms(app: OpenAPI) -> None:
     csrf = CSRFProtect(app)
-    for api in (charges_api.bp, refunds_api.bp, webhooks_api.bp, webhooks_api.events_bp):
+    for api in APIS:
         app.register_api(api)
         csrf.exempt(api)  # a bearer key is not sent by a browser on its own
-    for room in (merchants_views.bp, charges_views.bp, refunds_views.bp, webhooks_views.bp):
+    for room in ROOMS:
         app.register_blueprint(room)
+    app.register_blueprint(guide.bp)
     for public in (checkout_views.bp, callbacks_views.bp):
         app.register_blueprint(public)
         csrf.exempt(public)  # the address itself is the authority; there is no session to ride on
     app.add_url_rule("/healthz", "health", lambda: Response("ok\n", content_type="text/plain"))
-    app.add_url_rule("/v1/openapi.json", "openapi", lambda: _document(app))
-
-
-def _document(app: OpenAPI) -> dict[str, Any]:
-    """The API's own description.
-
-    flask-openapi writes docstrings for HTML, where readers of JSON want Markdown, and leaves out of a
-    schema what it has no name for, such as the limits of a mapping's keys.
-    """
-    document: dict[str, Any] = app.api_doc
-    for operations in document["paths"].values():
-        for operation in operations.values():
-            operation["description"] = operation["description"].replace("<br/>", "\n").replace("``", "`")
-    for model in (charges_api.ChargeBody, refunds_api.RefundBody, webhooks_api.EndpointBody):
-        schema = model.model_json_schema(ref_template="#/components/schemas/{model}")
-        schema.pop("$defs", None)
-        document["components"]["schemas"][model.__name__] = schema
-    return document
+    app.add_url_rule("/v1/openapi.json", "openapi", current_document)
 
 
 def _version_of_files(app: Flask) -> Callable[[str, dict[str, Any]], None]:
@@ -153,28 +140,6 @@ def _version_of_files(app: Flask) -> Callable[[str, dict[str, Any]], None]:
             values.setdefault("v", known[name])
 
     return add
-
-
-def _open_request() -> None:
-    g.request_id = new_id("req")
-    # Another version would read and write other fields: silence would be a wrong answer.
-    if request.headers.get("Mafu-Version", API_VERSION) != API_VERSION and problems.is_api():
-        raise InvalidRequest(
-            f"the only version is {API_VERSION}", code="unknown_version", param="Mafu-Version"
-        )
-
-
-def _close_request(response: Response) -> Response:
-    headers = response.headers
-    headers["Request-Id"] = g.get("request_id", "")
-    if problems.is_api():
-        headers["Mafu-Version"] = API_VERSION
-        headers["X-Content-Type-Options"] = "nosniff"
-        return response
-    given = {name.lower() for name, _ in headers}
-    wanted = _FILE_HEADERS if request.endpoint == "static" else _PAGE_HEADERS
-    headers.extend([(name, value) for name, value in wanted if name.lower() not in given])
-    return response
 
 
 class _FormSessions(SecureCookieSessionInterface):

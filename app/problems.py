@@ -103,6 +103,7 @@ def _unforeseen(error: Exception) -> Response:
 
 def _render(status: int, kind: str, code: str, detail: str, param: str | None = None) -> Response:
     request_id = g.get("request_id", "")
+    g.error_code = code  # for the request log
     if is_api():
         body = {"type": kind, "code": code, "message": detail, "param": param, "request_id": request_id}
         response = jsonify(error=body)

@@ -12,6 +12,7 @@ from app.config import Settings
 from app.http import Client
 from app.providers.base import Provider
 from app.qr.links import LinkSigner
+from app.rates import Rates, rates_of
 from app.vault import Vault
 
 _NAME = "mafu.runtime"
@@ -25,6 +26,7 @@ class Runtime:
     vault: Vault
     charge_links: LinkSigner
     outbound: Client
+    rates: Rates
     # Opened provider accounts by (id, version): parsing a private key takes 35 ms.
     adapters: dict[tuple[str, int], Provider] = field(default_factory=dict)
 
@@ -36,6 +38,11 @@ def init_app(app: Flask, settings: Settings) -> None:
         vault=Vault(settings.encryption_keys),
         charge_links=LinkSigner(settings.secret_keys, purpose="charge"),
         outbound=Client(),
+        rates=rates_of(
+            reads_per_s=settings.rate_reads,
+            writes_per_s=settings.rate_writes,
+            failures_per_min=settings.rate_failures,
+        ),
     )
 
 

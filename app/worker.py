@@ -20,7 +20,7 @@ from app import queue
 from app.charges import bills, refund_sending, sweeps
 from app.db import moment, reading, transaction
 from app.http import Sender
-from app.merchants import idempotency
+from app.merchants import idempotency, journal
 from app.queue import Claim, Kind
 from app.runtime import settings
 from app.webhooks import endpoints
@@ -33,7 +33,7 @@ JOBS: dict[Kind, Callable[[Claim], None]] = {
     Kind.REFUND: refund_sending.pursue,
     Kind.BILL: bills.follow,
 }
-CHORES: tuple[Callable[[], object], ...] = (idempotency.forget_old, bills.schedule)
+CHORES: tuple[Callable[[], object], ...] = (idempotency.forget_old, journal.forget_old, bills.schedule)
 CHORES_EVERY_S = 3600.0
 
 HANDS = 4  # jobs done at once: they wait for providers, hardly for the processor

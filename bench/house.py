@@ -50,7 +50,7 @@ def house(url: str, folder: Path) -> Iterator[House]:
     """Mafu as it runs in production, logs included; they are read if something fails."""
     path = folder / "log"
     with path.open("w") as log, redirect_stderr(log):
-        app = create_app(settings_for(url, folder))
+        app = create_app(settings_for(url, folder, request_log_days=30))
         logs.configure(level="INFO", json=True)
         with app.app_context():
             flask_migrate.upgrade(directory=str(ROOT / "migrations"))
@@ -60,6 +60,7 @@ def house(url: str, folder: Path) -> Iterator[House]:
         except AssertionError:
             print(path.read_text()[-1500:])
             raise
+        app.extensions["mafu.journal"].close()
         with app.app_context():
             db.dispose()
 

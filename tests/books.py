@@ -14,7 +14,9 @@ from app.charges.commands import NewCharge, NewRefund
 from app.charges.models import Charge, Refund
 from app.charges.settle import settle
 from app.db import reading, transaction
+from app.ids import new_id
 from app.merchants import accounts
+from app.merchants.models import RequestLog
 from app.money import Money
 from app.providers.base import NextStep, Outcome, PaymentResult, RefundResult, Scene
 from app.webhooks.models import Event
@@ -115,3 +117,22 @@ def event_types(object_id: str) -> list[str]:
 def later(**span: float) -> timedelta:
     """``later(hours=3)`` from now, as a moment."""
     return clock.now() + timedelta(**span)
+
+
+def log_call(merchant_id: str, key_id: str, text: str = "", *, livemode: bool = False) -> str:
+    """A line of the request log, without a call; its id."""
+    row = {
+        **dict.fromkeys(("address", "method", "route", "answer_body"), ""),
+        "merchant_id": merchant_id,
+        "id": new_id("req"),
+        "livemode": livemode,
+        "key_id": key_id,
+        "path": f"/v1/{text}",
+        "status": 400,
+        "duration_ms": 1,
+        "request_body": text,
+        "created_at": clock.now(),
+    }
+    with transaction() as tx:
+        tx.execute(sa.insert(RequestLog.__table__), row)
+    return str(row["id"])

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from datetime import UTC, datetime
+from enum import StrEnum
 from typing import Annotated, Any
 
 from flask import Response, request
@@ -29,6 +29,7 @@ from app.answers import (
     OnceHeader,
     PageQuery,
     PublicId,
+    dump,
     json_answer,
     newer_than,
     older_than,
@@ -49,11 +50,13 @@ from app.charges.commands import (
     NewCharge,
     currency_of,
 )
+from app.charges.expand import OfCharge, charges_json
 from app.charges.lifecycle import ChargeFilter
 from app.charges.present import charge_json, link_of
 from app.charges.states import ChargeState
-from app.merchants.auth import caller, require_key
+from app.merchants.auth import caller, require_key, require_scope
 from app.merchants.idempotency import Answer, once
+from app.merchants.scopes import Scope
 from app.money import EXPONENTS, MINOR_MAX, Money
 from app.providers import REGISTRY
 from app.qr import render
@@ -244,8 +247,29 @@ class ChargePath(BaseModel):
     charge_id: PublicId = Field(examples=["ch_01jd3w6j7hqk2m8n4p6r8t0v2x"])
 
 
+def unfolding(kind: type[StrEnum]) -> Any:
+    """The parameter ``expand[]``, which may be given once for each of a few names."""
+    return Field(
+        [],
+        alias="expand[]",
+        max_length=len(kind),
+        description=f"Unfold {' and '.join(kind)} in the answer.",
+        json_schema_extra={"uniqueItems": True},
+    )
+
+
+class ChargeView(BaseModel):
+    """What to unfold."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    expand: list[OfCharge] = unfolding(OfCharge)
+
+
 class ChargeQuery(PageQuery):
     """Narrows a list."""
+
+    expand: list[OfCharge] = unfolding(OfCharge)
 
     starting_after: str | None = older_than("ch")
     ending_before: str | None = newer_than("ch")
@@ -301,6 +325,10 @@ class ChargeAnswer(BaseModel):
     paid_late: bool = Field(description="Paid after it had expired.")
     expired_at: datetime | None
     canceled_at: datetime | None
+    refunds: dict[str, Any] | None = optional("With expand[]=refunds: the latest ten, newest first.")
+    latest_attempt: dict[str, Any] | None = Field(
+        None, description="With expand[]=latest_attempt: the last try in a wallet; null if there was none."
+    )
 
 
 class ChargeList(BaseModel):
@@ -354,7 +382,7 @@ def create(header: OnceHeader, body: ChargeBody) -> Response:
 
     def work(tx: Connection) -> Answer:
         charge = lifecycle.create_charge(tx, who.merchant_id, livemode=who.livemode, new=new)
-        return Answer(_dump(charge_json(charge)), 201)
+        return Answer(dump(charge_json(charge)), 201)
 
     answer = once(who, header.idempotency_key, (request.method, request.path, request.get_data()), work)
     return json_answer(answer.body, answer.status, replayed=answer.replayed)
@@ -362,16 +390,18 @@ def create(header: OnceHeader, body: ChargeBody) -> Response:
 
 @bp.get("/<charge_id>", summary="Read a charge", responses={200: ChargeAnswer, 404: ErrorAnswer})
 @validated
-def read(path: ChargePath) -> Response:
+def read(path: ChargePath, query: ChargeView) -> Response:
     """The charge as it stands."""
+    _allow(query.expand)
     charge = lifecycle.find(caller().merchant_id, path.charge_id, livemode=caller().livemode)
-    return json_answer(_dump(charge_json(charge)))
+    return json_answer(dump(charges_json([charge], query.expand)[0]))
 
 
 @bp.get("", summary="List charges", responses={200: ChargeList})
 @validated
 def list_all(query: ChargeQuery) -> Response:
     """Newest first.  Page with the last id of one page as ``starting_after`` of the next."""
+    _allow(query.expand)
     wanted = ChargeFilter(
         status=query.status,
         merchant_order_no=query.merchant_order_no,
@@ -386,9 +416,9 @@ def list_all(query: ChargeQuery) -> Response:
         "object": "list",
         "url": "/v1/charges",
         "has_more": has_more,
-        "data": [charge_json(row) for row in rows],
+        "data": charges_json(rows, query.expand),
     }
-    return json_answer(_dump(page))
+    return json_answer(dump(page))
 
 
 @bp.post(
@@ -403,7 +433,7 @@ def cancel(path: ChargePath) -> Response:
     Open attempts are closed at their provider first; money that still arrives goes back by itself.
     """
     charge = lifecycle.cancel_charge(caller().merchant_id, path.charge_id, livemode=caller().livemode)
-    return json_answer(_dump(charge_json(charge)))
+    return json_answer(dump(charge_json(charge)))
 
 
 @bp.post(
@@ -428,7 +458,7 @@ def app_params(path: ChargePath, body: AppParamsBody) -> Response:
     """
     who = caller()
     started = in_app.start_in_app(who.merchant_id, path.charge_id, body.provider, livemode=who.livemode)
-    return json_answer(_dump(in_app.app_params_json(path.charge_id, body.provider, started)))
+    return json_answer(dump(in_app.app_params_json(path.charge_id, body.provider, started)))
 
 
 @bp.get("/<charge_id>/qr.svg", summary="The code as SVG", responses=_drawing("image/svg+xml"))
@@ -445,10 +475,11 @@ def qr_png(path: ChargePath, query: QRQuery) -> Response:
     return _image(path.charge_id, query, Kind.PNG)
 
 
+def _allow(wanted: list[OfCharge]) -> None:
+    if OfCharge.REFUNDS in wanted:
+        require_scope(Scope.REFUNDS_READ)
+
+
 def _image(charge_id: str, query: QRQuery, kind: Kind) -> Response:
     link = link_of(lifecycle.find(caller().merchant_id, charge_id, livemode=caller().livemode))
     return qr_answer(link, kind=kind, level=query.level, size_px=query.size)
-
-
-def _dump(value: dict[str, Any]) -> str:
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from datetime import datetime
 from typing import Annotated, Any
 
@@ -19,6 +18,7 @@ from app.answers import (
     OnceHeader,
     PageQuery,
     PublicId,
+    dump,
     json_answer,
     newer_than,
     older_than,
@@ -26,12 +26,14 @@ from app.answers import (
     validated,
 )
 from app.charges import refund_search, refunds
-from app.charges.api import PLAIN, Metadata
+from app.charges.api import PLAIN, Metadata, unfolding
 from app.charges.commands import REASON_CHARS_MAX, NewRefund
+from app.charges.expand import OfRefund, refunds_json
 from app.charges.present import RefundStatus, refund_json
 from app.charges.refund_search import RefundFilter
-from app.merchants.auth import caller, require_key
+from app.merchants.auth import caller, require_key, require_scope
 from app.merchants.idempotency import Answer, once
+from app.merchants.scopes import Scope
 from app.money import MINOR_MAX
 
 bp = APIBlueprint(
@@ -110,8 +112,18 @@ class RefundPath(BaseModel):
     refund_id: PublicId = Field(examples=["re_01jd3x0a2bqk2m8n4p6r8t0v2x"])
 
 
+class RefundView(BaseModel):
+    """What to unfold."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    expand: list[OfRefund] = unfolding(OfRefund)
+
+
 class RefundQuery(PageQuery):
     """Narrows a list."""
+
+    expand: list[OfRefund] = unfolding(OfRefund)
 
     starting_after: str | None = older_than("re")
     ending_before: str | None = newer_than("re")
@@ -131,7 +143,9 @@ class RefundAnswer(BaseModel):
     id: str
     object: str = Field(pattern="^refund$")
     livemode: bool
-    charge: str | None = Field(description="None: of money that no charge had asked for.")
+    charge: str | dict[str, Any] | None = Field(
+        description="None: of money that no charge had asked for.  With expand[]=charge: the charge."
+    )
     status: RefundStatus = Field(
         description="pending: counted, and the wallet has not said yes or no.  failed: nothing went back."
     )
@@ -189,7 +203,7 @@ def create(header: OnceHeader, body: RefundBody) -> Response:
 
     def work(tx: Connection) -> Answer:
         refund = refunds.create_refund(tx, who.merchant_id, new, livemode=who.livemode, asked_by=who.key_id)
-        return Answer(_dump(refund_json(refund)), 201)
+        return Answer(dump(refund_json(refund)), 201)
 
     answer = once(who, header.idempotency_key, (request.method, request.path, request.get_data()), work)
     return json_answer(answer.body, answer.status, replayed=answer.replayed)
@@ -197,16 +211,18 @@ def create(header: OnceHeader, body: RefundBody) -> Response:
 
 @bp.get("/<refund_id>", summary="Read a refund", responses={200: RefundAnswer, 404: ErrorAnswer})
 @validated
-def read(path: RefundPath) -> Response:
+def read(path: RefundPath, query: RefundView) -> Response:
     """The refund as it stands."""
+    _allow(query.expand)
     refund = refund_search.find(caller().merchant_id, path.refund_id, livemode=caller().livemode)
-    return json_answer(_dump(refund_json(refund)))
+    return json_answer(dump(refunds_json([refund], query.expand)[0]))
 
 
 @bp.get("", summary="List refunds", responses={200: RefundList})
 @validated
 def list_all(query: RefundQuery) -> Response:
     """Newest first, automatic ones too.  Page with the last id of one page as `starting_after`."""
+    _allow(query.expand)
     wanted = RefundFilter(
         charge_id=query.charge,
         state=query.status.state if query.status else None,
@@ -219,10 +235,11 @@ def list_all(query: RefundQuery) -> Response:
         "object": "list",
         "url": "/v1/refunds",
         "has_more": has_more,
-        "data": [refund_json(row) for row in rows],
+        "data": refunds_json(rows, query.expand),
     }
-    return json_answer(_dump(page))
+    return json_answer(dump(page))
 
 
-def _dump(value: dict[str, Any]) -> str:
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+def _allow(wanted: list[OfRefund]) -> None:
+    if OfRefund.CHARGE in wanted:
+        require_scope(Scope.CHARGES_READ)

@@ -7,23 +7,86 @@ from typing import cast
 from flask import Response, g, redirect, request, url_for
 from werkzeug.wrappers import Response as BaseResponse
 
-from app.errors import NotAuthenticated
+from app import versions
+from app.errors import InvalidRequest, NotAuthenticated, PermissionDenied, TooManyRequests
 from app.merchants import keys, people
 from app.merchants.keys import Caller
 from app.merchants.people import SESSION_LIFE, SignedIn
-from app.runtime import settings
+from app.merchants.scopes import BATCHES, ROUTES, Scope
+from app.rates import place_of
+from app.runtime import runtime, settings
 
 _COOKIE = "mafu_session"
 
 
 def require_key() -> None:
-    """Before each API request: ``caller()`` is known afterwards.  Raises NotAuthenticated."""
+    """Before each API request: ``caller()`` and ``version()`` are known afterwards.
+
+    Raises NotAuthenticated, TooManyRequests, PermissionDenied (its scopes do not reach here) and
+    InvalidRequest (a version that does not exist).
+    """
+    g.caller = _authenticated()
+    _limit_rate(g.caller)
+    require_scope(ROUTES.get(request.endpoint or ""))
+    # Another version would read and write other fields: silence would be a wrong answer.
+    g.version = request.headers.get("Mafu-Version", g.caller.version)
+    if not versions.is_known(g.version):
+        raise InvalidRequest(
+            f"there is no such version; the newest is {versions.CURRENT}",
+            code="unknown_version",
+            param="Mafu-Version",
+        )
+
+
+def require_scope(scope: Scope | None) -> None:
+    """Stop a caller whose key does not reach so far; None reaches nobody.  Raises PermissionDenied."""
+    if scope is None:
+        raise PermissionDenied("this address is open to no key", code="scope_missing")
+    if scope not in caller().scopes:
+        raise PermissionDenied(f"this key lacks the scope {scope}", code="scope_missing")
+
+
+def version() -> str:
+    """The version of the API that this request reads and writes."""
+    return cast(str, g.version)
+
+
+def _authenticated() -> Caller:
+    """Whoever tries keys is slowed down by where they are.  Raises NotAuthenticated, TooManyRequests."""
+    failures, place = runtime().rates.failures, place_of(request.remote_addr or "")
+    if failures is None:
+        return keys.authenticate(_presented_key())
+    verdict = failures.look(place)
+    if not verdict.allowed:
+        raise TooManyRequests("too many calls without a valid key", retry_after_s=verdict.retry_after_s)
+    try:
+        return keys.authenticate(_presented_key())
+    except NotAuthenticated:
+        failures.take(place)
+        raise
+
+
+def _limit_rate(who: Caller) -> None:
+    """Raises TooManyRequests."""
+    rates = runtime().rates
+    if request.endpoint in BATCHES:
+        buckets = rates.batches
+    else:
+        buckets = rates.reads if request.method in ("GET", "HEAD") else rates.writes
+    if buckets is None:
+        return
+    verdict = g.rate = buckets.take(who.key_id)
+    if not verdict.allowed:
+        raise TooManyRequests("this key calls too often: slow down", retry_after_s=verdict.retry_after_s)
+
+
+def _presented_key() -> str:
     scheme, _, key = request.headers.get("Authorization", "").partition(" ")
     if scheme.lower() == "basic" and request.authorization is not None:
         key = request.authorization.username or ""  # curl -u KEY: as Stripe's users do
     elif scheme.lower() != "bearer":
         raise NotAuthenticated("send your key as 'Authorization: Bearer mafu_sk_…'", code="missing_api_key")
-    g.caller = keys.authenticate(key.strip())
+    return key.strip()
 
 
 def caller() -> Caller:

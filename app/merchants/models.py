@@ -84,7 +84,10 @@ class ApiKey(Base):
     name: Mapped[str] = mapped_column(sa.String(80))
     digest: Mapped[str] = mapped_column(sa.String(64), unique=True)
     last4: Mapped[str] = mapped_column(sa.String(4))
+    scopes: Mapped[str | None] = mapped_column(sa.String(400))  # comma-separated; None: a full key
+    version: Mapped[str] = mapped_column(sa.String(10))  # of the API; the newest when the key was made
     created_at: Mapped[datetime]
+    expires_at: Mapped[datetime | None]  # set when the key is rolled
     last_used_at: Mapped[datetime | None]  # to the minute: a write a request would be too dear
     revoked_at: Mapped[datetime | None]
 
@@ -122,4 +125,28 @@ class IdempotencyKey(Base):
     fingerprint: Mapped[str] = mapped_column(sa.String(64))  # of method, path and body
     status: Mapped[int] = mapped_column(sa.Integer)
     body: Mapped[str] = mapped_column(sa.Text)
+    created_at: Mapped[datetime] = mapped_column(index=True)
+
+
+class RequestLog(Base):
+    """One call of the API: what a merchant's developer looks up by ``req_…``.  Written late, lost in a crash.
+
+    No foreign key: it is a diary, and a line of it must not hold back anything.
+    """
+
+    __tablename__ = "request_logs"
+
+    merchant_id: Mapped[str] = mapped_column(sa.String(40), primary_key=True)
+    id: Mapped[str] = mapped_column(sa.String(40), primary_key=True)
+    livemode: Mapped[bool]
+    key_id: Mapped[str] = mapped_column(sa.String(40))
+    address: Mapped[str] = mapped_column(sa.String(45))
+    method: Mapped[str] = mapped_column(sa.String(8))
+    route: Mapped[str] = mapped_column(sa.String(100))  # /v1/charges/{charge_id}
+    path: Mapped[str] = mapped_column(sa.String(500))  # with its query, secrets masked
+    status: Mapped[int] = mapped_column(sa.Integer)
+    error_code: Mapped[str | None] = mapped_column(sa.String(64))
+    duration_ms: Mapped[int] = mapped_column(sa.Integer)
+    request_body: Mapped[str] = mapped_column(sa.Text)  # masked and cut
+    answer_body: Mapped[str] = mapped_column(sa.Text)
     created_at: Mapped[datetime] = mapped_column(index=True)

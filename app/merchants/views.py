@@ -1,4 +1,4 @@
-"""The dashboard's doors and its own rooms: sign-in, API keys, settings; and what all rooms share.
+"""The dashboard's doors and its own rooms: sign-in and settings; and what all rooms share.
 
 ``open_room`` makes a blueprint a room of the dashboard: nobody enters without a session, and the
 chosen mode and language are remembered.  The home page hangs on this blueprint, too, but what it
@@ -15,12 +15,13 @@ from urllib.parse import urlencode
 from flask import Blueprint, Response, g, make_response, redirect, render_template, request, url_for
 from flask_babel import lazy_gettext as _l
 from markupsafe import Markup, escape
+from werkzeug.exceptions import RequestEntityTooLarge
 from werkzeug.wrappers import Response as BaseResponse
 
 from app import i18n
 from app.clock import to_beijing, to_rfc3339
 from app.errors import InvalidRequest, NotAuthenticated, NotFound, TooManyRequests
-from app.merchants import accounts, keys, people, profile
+from app.merchants import accounts, people, profile
 from app.merchants.auth import forget, me, remember, require_session
 from app.money import Money
 from app.providers import REGISTRY
@@ -57,8 +58,11 @@ def livemode() -> bool:
 
     A form says in which mode it was shown: the choice may have changed in another window since.
     """
-    mode = request.form.get("mode") or request.args.get("mode") or request.cookies.get(MODE_COOKIE)
-    return mode == "live"
+    try:
+        sent = request.form.get("mode")
+    except RequestEntityTooLarge:
+        sent = None  # the page that says so has a mode, too
+    return (sent or request.args.get("mode") or request.cookies.get(MODE_COOKIE)) == "live"
 
 
 @bp.app_template_filter("money")
@@ -137,29 +141,6 @@ def sign_out() -> BaseResponse:
     return forget(make_response(redirect(url_for("merchants.sign_in"), 303)))
 
 
-@bp.get("/keys")
-def list_keys() -> Response:
-    """The keys of this mode."""
-    return _keys_page()
-
-
-@bp.post("/keys")
-def create_key() -> Response:
-    """Make a key and show it: in this answer, which is stored nowhere, and never again."""
-    try:
-        _, key = keys.create_key(me().merchant_id, livemode=livemode(), name=request.form.get("name", ""))
-    except InvalidRequest as error:
-        return _keys_page(faults=faults_of(error, _FAULTS), status=400)
-    return _keys_page(fresh_key=key, status=201)
-
-
-@bp.post("/keys/<key_id>/revoke")
-def revoke_key(key_id: str) -> BaseResponse:
-    """From now on it opens nothing."""
-    keys.revoke_key(me().merchant_id, key_id)
-    return redirect(url_for("merchants.list_keys", notice="revoked"), 303)
-
-
 @bp.get("/settings")
 def show_settings() -> Response:
     """The merchant, its providers, the person's password."""
@@ -225,16 +206,6 @@ def _turned_to(lang: str) -> str:
 
 def _landing(onward: str) -> str:
     return onward if _LOCAL.fullmatch(onward) else url_for("merchants.home")
-
-
-def _keys_page(
-    *, fresh_key: str | None = None, faults: dict[str, str] | None = None, status: int = 200
-) -> Response:
-    rows = [row for row in keys.list_keys(me().merchant_id) if row.livemode == livemode()]
-    page = render_template(
-        "dashboard/keys.html", keys=rows, fresh_key=fresh_key, faults=faults or {}, form=request.form
-    )
-    return make_response(page, status)
 
 
 def _settings_page(*, faults: dict[str, str] | None = None, status: int = 200) -> Response:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
+from datetime import timedelta
 
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
+from werkzeug.test import TestResponse
 
 from app.merchants.models import ApiKey
 from tests import books
@@ -17,12 +20,21 @@ from tests.dashboard.person import Person
 pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 
 
-def made(owner: Person, name: str = "网店") -> str:
+def made(owner: Person, name: str = "网店", *scopes: str) -> str:
     owner.get("/keys")
-    response = owner.post("/keys", {"name": name})
+    fields = {"name": name, "reach": "restricted", "scopes": list(scopes)} if scopes else {"name": name}
+    return shown(owner.post("/keys", fields))
+
+
+def shown(response: TestResponse) -> str:
+    """The key that a page shows, this once."""
     assert response.status_code == 201
-    [key] = set(re.findall(r"mafu_sk_(?:test|live)_[0-9A-Za-z]{30,}", response.text))
+    [key] = set(re.findall(r"mafu_[sr]k_(?:test|live)_[0-9A-Za-z]{30,}", response.text))
     return key
+
+
+def opens(client: FlaskClient, key: str, path: str = "/v1/charges") -> int:
+    return client.get(path, headers={"Authorization": f"Bearer {key}"}).status_code
 
 
 def test_a_key_is_shown_once(owner: Person) -> None:
@@ -44,6 +56,49 @@ def test_a_revoked_key_opens_nothing(owner: Person, client: FlaskClient) -> None
     assert refused.json["error"]["code"] == "api_key_revoked"
     assert owner.post(f"/keys/{row.id}/revoke").status_code == 404
     assert "Revoked" in owner.get("/keys").text
+
+
+def test_a_restricted_key_may_do_what_was_ticked(owner: Person, client: FlaskClient) -> None:
+    key = made(owner, "till", "charges:write", "events:read")
+    assert key.startswith("mafu_rk_test_")
+    statuses = [opens(client, key, f"/v1/{path}") for path in ("charges", "events", "webhook_endpoints")]
+    assert statuses == [200, 200, 403]
+    page = owner.get("/keys").text
+    assert "Restricted" in page
+    assert '<code translate="no">charges:write</code>' in page
+
+
+def test_a_restricted_key_without_a_choice_is_refused_with_words(
+    owner: Person,
+) -> None:
+    owner.get("/keys")
+    response = owner.post("/keys", {"name": "till", "reach": "restricted"})
+    assert response.status_code == 400
+    assert "Choose what a restricted key may do." in response.text
+    assert 'value="till"' in response.text
+    assert owner.post("/keys", {"name": "x", "reach": "restricted", "scopes": "all:write"}).status_code == 400
+
+
+def test_a_rolled_key_works_until_its_time_is_over(
+    owner: Person, client: FlaskClient, at: Callable[[timedelta], None]
+) -> None:
+    old = made(owner, "till", "charges:read")
+    row = books.row_of(ApiKey, last4=old[-4:])
+    new = shown(owner.post(f"/keys/{row.id}/roll", {"overlap_s": "3600"}))
+    assert (opens(client, old), opens(client, new)) == (200, 200)
+    page = owner.get("/keys").text
+    assert "works until" in page
+    assert owner.post(f"/keys/{row.id}/roll", {"overlap_s": "3600"}).status_code == 409
+    at(timedelta(seconds=3601))
+    assert (opens(client, old), opens(client, new)) == (401, 200)
+
+
+def test_a_leaked_key_is_rolled_at_once(owner: Person, client: FlaskClient) -> None:
+    old = made(owner)
+    row = books.row_of(ApiKey, last4=old[-4:])
+    assert owner.post(f"/keys/{row.id}/roll", {"overlap_s": "1"}).status_code == 400
+    new = shown(owner.post(f"/keys/{row.id}/roll", {"overlap_s": "0"}))
+    assert (opens(client, old), opens(client, new)) == (401, 200)
 
 
 def test_a_key_is_of_the_mode_in_which_the_form_was_shown(owner: Person) -> None:

@@ -52,6 +52,7 @@ def full_shop(shop: Shop, far_side: AlipayFarSide, text: str = "一杯拿铁") -
     wrong = books.make_attempt(shop, books.make_charge(shop).id)
     hear(shop.account_id, wrong, 1000)
     key_id, _ = keys.create_key(shop.id, livemode=False, name=text)
+    request_id = books.log_call(shop.id, key_id, text)
     delivery = books.rows_of(Delivery, merchant_id=shop.id)[0]
     return {
         "charge_id": charge.id,
@@ -60,6 +61,7 @@ def full_shop(shop: Shop, far_side: AlipayFarSide, text: str = "一杯拿铁") -
         "event_id": delivery.event_id,
         "delivery_id": delivery.id,
         "key_id": key_id,
+        "request_id": request_id,
         "refund_id": refund.id,
         "incident_id": books.row_of(Incident, merchant_id=shop.id, subject_id="at_1").id,
         "attempt_id": books.row_of(Attempt, out_trade_no=wrong).id,

@@ -1,0 +1,96 @@
+"""What a key may do: one scope for each resource and verb, and one for every address of the API.
+
+ROUTES is the whole of it on one page.  An address that is not listed is open to nobody, so that a new
+one cannot be forgotten.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from enum import StrEnum
+
+from app.errors import InvalidRequest
+
+
+class Scope(StrEnum):
+    """Permission for one verb on one resource.  Who may write may read."""
+
+    CHARGES_READ = "charges:read"
+    CHARGES_WRITE = "charges:write"
+    REFUNDS_READ = "refunds:read"
+    REFUNDS_WRITE = "refunds:write"
+    BALANCE_READ = "balance:read"
+    EVENTS_READ = "events:read"
+    WEBHOOKS_READ = "webhooks:read"
+    WEBHOOKS_WRITE = "webhooks:write"
+    KEYS_READ = "keys:read"
+    KEYS_WRITE = "keys:write"
+    LOGS_READ = "logs:read"
+
+
+ALL = frozenset(Scope)
+
+# Flask's name of an address -> what a key needs for it.
+ROUTES: dict[str, Scope] = {
+    "charges_api.create": Scope.CHARGES_WRITE,
+    "charges_api.read": Scope.CHARGES_READ,
+    "charges_api.list_all": Scope.CHARGES_READ,
+    "charges_api.cancel": Scope.CHARGES_WRITE,
+    "charges_api.qr_svg": Scope.CHARGES_READ,
+    "charges_api.qr_png": Scope.CHARGES_READ,
+    "charges_api.app_params": Scope.CHARGES_WRITE,
+    "refunds_api.create": Scope.REFUNDS_WRITE,
+    "refunds_api.read": Scope.REFUNDS_READ,
+    "refunds_api.list_all": Scope.REFUNDS_READ,
+    "batch_api.create": Scope.CHARGES_WRITE,
+    "balance_api.read": Scope.BALANCE_READ,
+    "events_api.list_events": Scope.EVENTS_READ,
+    "events_api.read_event": Scope.EVENTS_READ,
+    "webhook_endpoints_api.create": Scope.WEBHOOKS_WRITE,
+    "webhook_endpoints_api.list_all": Scope.WEBHOOKS_READ,
+    "webhook_endpoints_api.read": Scope.WEBHOOKS_READ,
+    "webhook_endpoints_api.delete": Scope.WEBHOOKS_WRITE,
+    "request_logs_api.list_all": Scope.LOGS_READ,
+    "request_logs_api.read": Scope.LOGS_READ,
+    "keys_api.create": Scope.KEYS_WRITE,
+    "keys_api.read": Scope.KEYS_READ,
+    "keys_api.list_all": Scope.KEYS_READ,
+    "keys_api.update": Scope.KEYS_WRITE,
+    "keys_api.roll": Scope.KEYS_WRITE,
+    "keys_api.revoke": Scope.KEYS_WRITE,
+}
+
+
+# Addresses that make many things at once: few calls of them are many calls of the others.
+BATCHES: frozenset[str] = frozenset({"batch_api.create"})
+
+
+def scopes_of(names: Iterable[str]) -> frozenset[Scope]:
+    """The scopes of these names, each with what it implies.  Pure.  Raises InvalidRequest."""
+    known = {scope.value: scope for scope in Scope}
+    chosen = set()
+    for name in names:
+        if name not in known:
+            raise InvalidRequest(f"{name[:40]!r} is not a scope", code="unknown_scope", param="scopes")
+        chosen.add(known[name])
+    if not chosen:
+        raise InvalidRequest("a restricted key has at least one scope", param="scopes")
+    return frozenset(chosen | {read for scope in chosen if (read := _reading(scope)) is not None})
+
+
+def stored(scopes: frozenset[Scope]) -> str:
+    """For the table: ``"charges:read,charges:write"``, in the order of the enumeration.  Pure."""
+    return ",".join(scope for scope in Scope if scope in scopes)
+
+
+def read_stored(text: str | None) -> frozenset[Scope]:
+    """The way back; None is a full key.  A scope that is gone from the code grants nothing.  Pure."""
+    if text is None:
+        return ALL
+    names = set(text.split(","))
+    return frozenset(scope for scope in Scope if scope in names)
+
+
+def _reading(scope: Scope) -> Scope | None:
+    resource, _, verb = scope.partition(":")
+    return Scope(f"{resource}:read") if verb == "write" else None

@@ -1,0 +1,111 @@
+"""How often a caller may call: token buckets in this process's memory.
+
+A bucket holds ``burst`` tokens and is refilled at ``per_s``; a call takes one, and without one it is
+refused.  Each process counts for itself, so several of them allow several times as much: the limits keep
+one runaway client from crowding out the others, and nothing's correctness rests on them.  What is kept
+is bounded: the caller not seen for longest is forgotten first, which can only be to its advantage.
+"""
+
+from __future__ import annotations
+
+import math
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+from ipaddress import IPv6Address, ip_address
+
+_KEPT = 10_000  # callers; a bucket takes 200 bytes
+BURST_S = 2  # a full bucket holds what is refilled in two seconds
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """Whether a call may go on, and what the caller is told."""
+
+    allowed: bool
+    limit: int  # calls that a full bucket allows at once
+    remaining: int
+    reset_s: int  # until it is full again
+    retry_after_s: int  # until there is a token
+
+
+class Buckets:
+    """One class of calls; a bucket for each caller.  Shared by all threads."""
+
+    def __init__(
+        self, per_s: float, burst: int, *, kept: int = _KEPT, now_s: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._per_s, self._burst, self._kept, self._now_s = per_s, burst, kept, now_s
+        self._levels: OrderedDict[str, tuple[float, float]] = OrderedDict()  # tokens, and when
+        self._lock = threading.Lock()
+
+    def take(self, who: str) -> Verdict:
+        """Let ``who`` call once, if there is a token left."""
+        return self._judge(who, 1)
+
+    def look(self, who: str) -> Verdict:
+        """What ``take`` would say, without taking."""
+        return self._judge(who, 0)
+
+    def _judge(self, who: str, taken: int) -> Verdict:
+        now_s = self._now_s()
+        with self._lock:
+            level, since_s = self._levels.get(who, (float(self._burst), now_s))
+            level = min(float(self._burst), level + (now_s - since_s) * self._per_s)
+            allowed = level >= 1
+            if taken:
+                level -= taken if allowed else 0
+                self._levels[who] = level, now_s
+                self._levels.move_to_end(who)
+                if len(self._levels) > self._kept:
+                    self._levels.popitem(last=False)
+        return Verdict(
+            allowed,
+            self._burst,
+            int(level),
+            math.ceil((self._burst - level) / self._per_s),
+            0 if allowed else max(1, math.ceil((1 - level) / self._per_s)),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Rates:
+    """The buckets of the API.  None where the operator sets no limit."""
+
+    reads: Buckets | None
+    writes: Buckets | None
+    batches: Buckets | None
+    failures: Buckets | None  # calls without a valid key, by address
+
+
+def rates_of(*, reads_per_s: int, writes_per_s: int, failures_per_min: int) -> Rates:
+    """Buckets for these limits; 0 is none."""
+    return Rates(
+        reads=_buckets(reads_per_s),
+        writes=_buckets(writes_per_s),
+        # A batch makes up to a thousand charges: at a hundredth of the rate it still makes more of them.
+        batches=Buckets(writes_per_s / 100, 5) if writes_per_s else None,
+        failures=Buckets(failures_per_min / 60, failures_per_min) if failures_per_min else None,
+    )
+
+
+def place_of(address: str) -> str:
+    """Who is behind an address: itself, or its /64, all of which belongs to one subscriber.  Pure.
+
+    ``"2001:db8::1:2" -> "2001:db8::"``; ``"::ffff:192.0.2.1" -> "192.0.2.1"``
+    """
+    try:
+        parsed = ip_address(address)
+    except ValueError:
+        return address
+    if not isinstance(parsed, IPv6Address):
+        return str(parsed)
+    if parsed.ipv4_mapped is not None:
+        return str(parsed.ipv4_mapped)
+    return str(IPv6Address(int(parsed) >> 64 << 64))
+
+
+def _buckets(per_s: int) -> Buckets | None:
+    return Buckets(per_s, per_s * BURST_S) if per_s else None

@@ -1,0 +1,117 @@
+"""/docs: every operation is there, and every example on it does what it says."""
+
+from __future__ import annotations
+
+import html
+import re
+import shlex
+from typing import Any
+from urllib.parse import urlsplit
+
+import jsonschema_rs
+import pytest
+from flask import Flask
+
+from app.guide import chapters_of, in_words
+from tests.api.calls import Api
+from tests.books import log_call, make_paid
+from tests.conftest import Shop
+
+ONLY_SQLITE = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+CURL = re.compile(r"<pre[^>]* data-curl>(.*?)</pre>", re.DOTALL)
+
+
+def document_of(app: Flask) -> dict[str, Any]:
+    body: dict[str, Any] = app.test_client().get("/v1/openapi.json").get_json()
+    return body
+
+
+def real_things(app: Flask, shop: Shop) -> dict[str, str]:
+    """What stands for each example's id, by prefix."""
+    api = Api(app.test_client(), shop.key)
+    endpoints = api.get("/v1/webhook_endpoints").get_json()["data"]  # there may be only so many
+    return {
+        "ch": api.charge().get_json()["id"],
+        "paid": make_paid(shop).id,
+        "re": api.refund(make_paid(shop).id, amount=1).get_json()["id"],
+        "we": (endpoints[0] if endpoints else api.endpoint().get_json())["id"],
+        "evt": api.get("/v1/events").get_json()["data"][0]["id"],
+        "key": api.post("/v1/api_keys", {"name": "till", "scopes": ["charges:read"]}).get_json()["id"],
+        "req": log_call(shop.id, "key_1"),
+    }
+
+
+def run_curl(app: Flask, text: str, shop: Shop, things: dict[str, str]) -> Any:
+    """Do what a shell would do with this line, with ids that exist."""
+    if "/v1/refunds" in text and '{"charge"' in text:
+        things = {**things, "ch": things["paid"]}
+    text = re.sub(r"\b(ch|re|we|evt|key|req)_[0-9a-z]{26}", lambda found: things[found[1]], text)
+    text = text.replace("$MAFU_KEY", shop.key).replace("order-20260115-0042", things["req"])
+    words = shlex.split(text.replace("\\\n", " "))
+    assert words.pop(0) == "curl"
+    method, headers, data, address = "", {}, None, ""
+    while words:
+        word = words.pop(0)
+        if word == "-X":
+            method = words.pop(0)
+        elif word == "-H":
+            name, _, value = words.pop(0).partition(": ")
+            headers[name] = value
+        elif word in ("-d", "--data-binary"):
+            data = words.pop(0).encode()
+        else:
+            address = word
+    assert address.startswith("http://pay.example.com/v1/")
+    path = urlsplit(address).path
+    return app.test_client().open(path, method=method or "GET", headers=headers, data=data)
+
+
+@ONLY_SQLITE
+def test_every_example_does_what_the_page_says(app: Flask, merchant: Shop):
+    document = document_of(app)
+    operations = [
+        operation
+        for chapter in chapters_of(document, "http://pay.example.com")
+        for operation in chapter.operations
+    ]
+    page = app.test_client().get("/docs").text
+    shown = [html.unescape(text) for text in CURL.findall(page)]
+    assert shown == [operation.curl for operation in operations]
+    for operation in operations:
+        if operation.path.endswith("/app_params"):
+            continue  # its wallet must be set up first: test_app_params.py has the story
+        answer = run_curl(app, operation.curl, merchant, real_things(app, merchant))
+        assert str(answer.status_code) == operation.status, (operation.curl, answer.data)
+        drawn = document["paths"][operation.path][operation.method.lower()]["responses"][operation.status]
+        content = drawn["content"]
+        assert answer.mimetype in content
+        if answer.mimetype == "application/json":
+            schema = {**content["application/json"]["schema"], "components": document["components"]}
+            jsonschema_rs.validator_for(schema).validate(answer.get_json())
+
+
+@ONLY_SQLITE
+def test_no_operation_is_missing(app: Flask):
+    document = document_of(app)
+    named = {
+        (method.upper(), path) for path, operations in document["paths"].items() for method in operations
+    }
+    chapters = chapters_of(document, "http://pay.example.com")
+    assert {(each.method, each.path) for chapter in chapters for each in chapter.operations} == named
+    assert all(each.scope and each.text for chapter in chapters for each in chapter.operations)
+
+
+@ONLY_SQLITE
+@pytest.mark.parametrize(("language", "word"), [("zh", "快速开始"), ("en", "Getting started")])
+def test_the_page_speaks_both_languages_and_asks_nobody_else(app: Flask, language: str, word: str):
+    response = app.test_client().get(f"/docs?lang={language}")
+    assert response.status_code == 200
+    assert word in response.text
+    assert "script-src 'self'" in response.headers["Content-Security-Policy"]
+    assert not re.findall(r"<script(?![^>]*\bsrc=)|\sstyle=|\son\w+=", response.text)
+    for address in re.findall(r'(?:src|href)="([^"]+)"', response.text):
+        assert address.startswith(("/", "#")), address
+
+
+def test_words_are_escaped_and_code_is_marked():
+    assert in_words("a `b<c` d\n\n<e>") == "<p>a <code>b&lt;c</code> d</p>\n<p>&lt;e&gt;</p>"
