@@ -23,11 +23,12 @@ from mafu.errors import (
     ServerError,
     Unreachable,
 )
-from mafu.objects import Charge, Event, Refund, WebhookEndpoint
+from mafu.objects import BatchLine, Charge, Event, Refund, WebhookEndpoint
 from mafu.webhook import verify
 
 __all__ = [
     "ApiError",
+    "BatchLine",
     "Charge",
     "Conflict",
     "Event",

@@ -66,6 +66,33 @@ class Charge:
 
 
 @dataclass(frozen=True, slots=True)
+class BatchLine:
+    """What became of one line of a file: ``outcome`` is created, existing or failed.
+
+    ``line`` counts as a spreadsheet does, the header being line 1.  ``error`` has code, message and param.
+    """
+
+    line: int
+    merchant_order_no: str
+    outcome: str
+    charge: str | None
+    url: str | None
+    error: Json | None
+
+    @classmethod
+    def read(cls, json: Json) -> BatchLine:
+        """From the API's JSON."""
+        return cls(
+            line=json["line"],
+            merchant_order_no=json["merchant_order_no"],
+            outcome=json["outcome"],
+            charge=json["charge"],
+            url=json["url"],
+            error=json["error"],
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class Refund:
     """Money on its way back.  ``status`` is pending, succeeded or failed.
 
