@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Callable
+from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
+from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Any, TypeVar
 
 from app import clock
 from app.http import Post, Sender, Sent
@@ -22,23 +26,42 @@ RECORD_AFTER_S = 0.1  # or when the oldest is this old: nobody's result waits fo
 SECRETS_MAX = 1000  # kept open in memory
 POLL_S = 0.05  # how often to look for new work while some is on the wire
 
+T = TypeVar("T")
+
 log = logging.getLogger(__name__)
+
+
+class Inline(Executor):
+    """Does at once what it is given, in the thread that gives it."""
+
+    def submit(self, fn: Callable[..., T], /, *args: Any, **kwargs: Any) -> Future[T]:
+        """The future has its outcome already, whatever that is."""
+        future: Future[T] = Future()
+        try:
+            future.set_result(fn(*args, **kwargs))
+        except Exception as error:  # noqa: BLE001 - not swallowed: it waits in the future, as in any executor
+            future.set_exception(error)
+        return future
 
 
 class Courier:
     """Carries deliveries until told otherwise: call ``step`` in a loop, from one thread.
 
     Work is claimed whenever there is room, not when the last batch is through, so that a receiver
-    that takes its time holds up nobody but itself.
+    that takes its time holds up nobody but itself.  Claims and records are made at ``desk``: with
+    threads there, the network and the database do not wait for one another.
     """
 
-    def __init__(self, sender: Sender, *, batch: int = BATCH) -> None:
+    def __init__(self, sender: Sender, *, batch: int = BATCH, desk: Executor | None = None) -> None:
         self._sender = sender
         self._batch = batch
+        self._desk = desk or Inline()
         self._lanes: Lanes[Parcel] = Lanes(slow_slots=max(1, sender.free // 4))
         self._away: dict[str, tuple[Parcel, datetime, float]] = {}  # by key, oldest first
         self._results: list[Result] = []
         self._turned_away: list[tuple[Claim, float]] = []
+        self._claiming: Future[tuple[list[Parcel], int]] | None = None
+        self._recording: Future[Recorded] | None = None
         self._secrets: dict[tuple[str, str], str] = {}
         self._record_by_s = 0.0
         self._next_claim_s = 0.0
@@ -48,7 +71,12 @@ class Courier:
     def is_idle(self) -> bool:
         """Whether nothing is in hand and the last look found nothing due."""
         return self._found_nothing and not (
-            self._away or self._results or self._turned_away or self._lanes.waiting
+            self._away
+            or self._results
+            or self._turned_away
+            or self._lanes.waiting
+            or self._claiming
+            or self._recording
         )
 
     def step(self) -> int:
@@ -61,22 +89,35 @@ class Courier:
         for parcel in self._lanes.take(self._sender.free):
             self._start(parcel)
         answered = self._collect(POLL_S if self._away else 0.0)
+        if not self._away:
+            self._wait_at_the_desk()
         self._mind_the_slow()
         return claimed + answered
 
     def close(self) -> None:
         """Put back what waits, let what is on the wire end (POST_TIMEOUT_S at most), and record it."""
+        if self._claiming is not None:
+            self._hear_of_claims(self._claiming)
         self._turned_away += [(parcel.claim, 0.0) for parcel in self._lanes.clear_all()]
         while self._away:
             self._collect(POLL_S)
-        if self._results or self._turned_away:
+        while self._recording or self._results or self._turned_away:
             self._record()
+            if self._recording is not None:
+                self._hear_of_records(self._recording)
 
     def _claim(self) -> int:
         now_s = time.monotonic()
-        if self._lanes.waiting >= self._batch or (self._away and now_s < self._next_claim_s):
-            return 0
-        parcels, count = claim_parcels(self._batch)
+        if self._claiming is None:
+            if self._lanes.waiting >= self._batch or (self._away and now_s < self._next_claim_s):
+                return 0
+            self._claiming = self._desk.submit(claim_parcels, self._batch)
+        return self._hear_of_claims(self._claiming) if self._claiming.done() else 0
+
+    def _hear_of_claims(self, claiming: Future[tuple[list[Parcel], int]]) -> int:
+        self._claiming = None
+        parcels, count = claiming.result()
+        now_s = time.monotonic()
         for parcel in parcels:
             self._lanes.join(parcel.endpoint_id, parcel, now_s, is_ailing=parcel.failing_since is not None)
         self._found_nothing = count == 0
@@ -129,24 +170,68 @@ class Courier:
         self._turned_away += [(parcel.claim, delay_s) for parcel, delay_s in self._lanes.turn_away(now_s)]
 
     def _record_if_time(self) -> None:
+        if self._recording is not None:
+            if self._recording.done():
+                self._hear_of_records(self._recording)
+            return
         is_time = len(self._results) >= RECORD_AT or time.monotonic() >= self._record_by_s
         is_all = not self._away and not self._lanes.waiting
         if (self._results or self._turned_away) and (is_time or is_all):
             self._record()
 
     def _record(self) -> None:
-        lost = record(self._results, self._turned_away)
-        results, self._results, self._turned_away = self._results, [], []
+        """Hand over what there is to record, unless the last hand-over is not through yet."""
+        if self._recording is None:
+            results, turned_away = self._results, self._turned_away
+            self._results, self._turned_away = [], []
+            self._recording = self._desk.submit(_write_down, results, turned_away)
+        if self._recording.done():
+            self._hear_of_records(self._recording)
+
+    def _hear_of_records(self, recording: Future[Recorded]) -> None:
+        self._recording = None
+        recorded = recording.result()
+        if recorded.failure is not None:
+            self._results = recorded.results + self._results
+            self._turned_away = recorded.turned_away + self._turned_away
+            raise recorded.failure
         # A claim that was lost says that its endpoint may be gone: those that wait for it find out by
         # being claimed afresh.  If their jobs were dropped, putting them back does nothing.
-        for result in lost:
+        for result in recorded.lost:
             waiting = self._lanes.clear(result.parcel.endpoint_id)
             self._turned_away += [(parcel.claim, 0.0) for parcel in waiting]
-        for merchant_id, endpoint_id in disable_hopeless(results):
+        for endpoint_id in recorded.disabled:
             self._lanes.clear(endpoint_id)
-            log.warning(
-                "webhook endpoint disabled", extra={"merchant_id": merchant_id, "endpoint_id": endpoint_id}
-            )
+
+    def _wait_at_the_desk(self) -> None:
+        """With nothing on the wire there is nothing else to wait for."""
+        busy: list[Future[Any]] = [each for each in (self._claiming, self._recording) if each is not None]
+        if busy and not self._lanes.waiting:
+            wait(busy, timeout=POLL_S, return_when=FIRST_COMPLETED)
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """What came of writing down: what was lost and disabled, or why nothing was written."""
+
+    results: list[Result]
+    turned_away: list[tuple[Claim, float]]
+    lost: list[Result] = field(default_factory=list)
+    disabled: list[str] = field(default_factory=list)
+    failure: Exception | None = None
+
+
+def _write_down(results: list[Result], turned_away: list[tuple[Claim, float]]) -> Recorded:
+    try:
+        lost = record(results, turned_away)
+    except Exception as failure:  # noqa: BLE001 - not swallowed: the courier raises it where it is heard of
+        return Recorded(results, turned_away, failure=failure)
+    disabled = disable_hopeless(results)
+    for merchant_id, endpoint_id in disabled:
+        log.warning(
+            "webhook endpoint disabled", extra={"merchant_id": merchant_id, "endpoint_id": endpoint_id}
+        )
+    return Recorded(results, turned_away, lost, [endpoint_id for _, endpoint_id in disabled])
 
 
 def deliver_due(sender: Sender, *, batch: int = BATCH) -> int:

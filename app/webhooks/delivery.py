@@ -19,7 +19,7 @@ import sqlalchemy as sa
 from sqlalchemy import Connection
 
 from app import queue
-from app.db import is_among, moment, reading, retried, transaction
+from app.db import insert_many, is_among, moment, reading, retried, table_of, transaction
 from app.http import Sent
 from app.ids import new_id
 from app.queue import Claim, Kind
@@ -57,6 +57,7 @@ _GONE = 410
 _TAKE_IT_EASY = (429, 503)
 
 _deliveries, _events, _endpoints = Delivery.__table__, Event.__table__, WebhookEndpoint.__table__
+_attempts = table_of(DeliveryAttempt)
 # A list for each column and not one of pairs, for which SQLite would read the whole table.  Ids are
 # unique across merchants, so nothing else is found.
 _AMONG = (
@@ -93,7 +94,6 @@ _LOAD = (
         _endpoints.c.deleted_at.is_(None),
     )
 )
-_INSERT_ATTEMPTS = sa.insert(DeliveryAttempt)
 _DELIVERED = (
     sa.update(Delivery)
     .where(
@@ -201,7 +201,7 @@ def record(results: Sequence[Result], put_back: Sequence[tuple[Claim, float]] = 
     with transaction() as tx:
         now = moment(tx)
         if results:
-            tx.execute(_INSERT_ATTEMPTS, [_attempt_row(result) for result in results])
+            insert_many(tx, _attempts, [_attempt_row(result) for result in results])
             lost = _conclude(tx, results, now)
         if put_back:
             queue.put_back_many(
