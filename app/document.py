@@ -11,7 +11,7 @@ from app.charges import api as charges_api
 from app.charges import batch_api, refunds_api
 from app.merchants import keys_api
 from app.merchants.scopes import ROUTES, Scope
-from app.webhooks import api as webhooks_api
+from app.webhooks import schema as webhooks_schema
 
 # Bodies whose schema flask-openapi does not draw whole.
 _BODIES = (
@@ -19,7 +19,7 @@ _BODIES = (
     refunds_api.RefundBody,
     keys_api.KeyBody,
     keys_api.KeyChanges,
-    webhooks_api.EndpointBody,
+    webhooks_schema.EndpointBody,
 )
 
 

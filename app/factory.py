@@ -43,6 +43,7 @@ APIS = (
     logs_api.bp,
     webhooks_api.bp,
     webhooks_api.events_bp,
+    webhooks_api.deliveries_bp,
 )
 ROOMS = (
     merchants_views.bp,
