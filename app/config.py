@@ -60,6 +60,7 @@ class Settings(BaseSettings):
     webhook_allow: CommaList = ()  # networks that webhooks may reach besides public addresses
     webhook_ports: CommaList = ("443", "8443")
     webhook_proxy: str = Field("", repr=False)  # webhooks go through it, and it judges addresses
+    metrics_token: str = Field("", repr=False)  # who brings it may read /metrics; else this machine may
     proxy_count: int = Field(0, ge=0, le=5)  # trusted reverse proxies in front of us
     qr_host_upper: bool = True  # capitals pack tighter; a few scanners want lower case
     web_workers: int = Field(2, ge=1, le=64)
@@ -80,6 +81,13 @@ class Settings(BaseSettings):
             if isinstance(value, str)
             else value
         )
+
+    @field_validator("metrics_token")
+    @classmethod
+    def _is_strong(cls, value: str) -> str:
+        if value and _is_weak(value):
+            raise ValueError(f"has less than {SECRET_CHARS_MIN} characters, or is a well-known one")
+        return value
 
     @field_validator("database_url")
     @classmethod

@@ -18,7 +18,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
-from app import queue
+from app import metrics, queue
 from app.db import insert_many, is_among, moment, reading, retried, table_of, transaction
 from app.http import Sent
 from app.ids import new_id
@@ -214,7 +214,19 @@ def record(
             queue.put_back_many(
                 tx, [(claim, now + timedelta(seconds=after_s)) for claim, after_s in put_back]
             )
+    _count(results, lost)
     return lost, is_open
+
+
+def _count(results: Sequence[Result], lost: Sequence[Result]) -> None:
+    delivered = sum(result.is_success for result in results) - sum(result.is_success for result in lost)
+    failed = len(results) - len(lost) - delivered
+    counts = ((metrics.DELIVERED, delivered), (metrics.FAILED, failed), (metrics.LOST, len(lost)))
+    for outcome, count in counts:
+        if count:
+            metrics.TRIES.labels(outcome).inc(count)
+    for result in results:
+        metrics.TRY_SECONDS.observe(result.sent.duration_ms / 1000)
 
 
 def disable_hopeless(results: Sequence[Result]) -> list[tuple[str, str]]:
