@@ -7,6 +7,7 @@ from typing import Any, cast
 from flask import Flask, current_app
 from flask_openapi import OpenAPI
 
+from app.catalogue import add_events
 from app.charges import api as charges_api
 from app.charges import batch_api, refunds_api
 from app.merchants import keys_api
@@ -55,6 +56,7 @@ def document_of(app: OpenAPI) -> dict[str, Any]:
         schema = model.model_json_schema(ref_template="#/components/schemas/{model}")
         schema.pop("$defs", None)
         document["components"]["schemas"][model.__name__] = schema
+    add_events(document)
     return document
 
 

@@ -29,7 +29,10 @@ FLOORS = (
     ("webhooks ledger", False),  # facts out
     ("charges", False),  # the books
     ("checkout callbacks codes members reconciliation", False),  # edges: they do not know each other
-    ("__init__ factory frame document guide problems telemetry cli worker", True),  # wiring: sees all
+    (
+        "__init__ factory frame document catalogue guide problems telemetry cli worker",
+        True,
+    ),  # wiring: sees all
 )
 FLOOR_OF = {room: number for number, (rooms, _) in enumerate(FLOORS) for room in rooms.split()}
 WIRING = FLOORS[-1][0].split()
