@@ -19,13 +19,14 @@ import structlog
 from flask import Flask
 
 from app import queue
+from app.callbacks.retention import forget_old_bodies
 from app.charges import bills, refund_sending, sweeps
 from app.db import moment, reading, transaction
 from app.http import Sender
 from app.merchants import idempotency, journal
 from app.queue import Claim, Kind
 from app.runtime import settings
-from app.webhooks import endpoints
+from app.webhooks import endpoints, retention
 from app.webhooks.courier import Courier
 
 # Each kind of job and who does it.  Deliveries are not here: a thread of their own drives many at once.
@@ -35,7 +36,13 @@ JOBS: dict[Kind, Callable[[Claim], None]] = {
     Kind.REFUND: refund_sending.pursue,
     Kind.BILL: bills.follow,
 }
-CHORES: tuple[Callable[[], object], ...] = (idempotency.forget_old, journal.forget_old, bills.schedule)
+CHORES: tuple[Callable[[], object], ...] = (
+    idempotency.forget_old,
+    journal.forget_old,
+    bills.schedule,
+    retention.forget_old,
+    forget_old_bodies,
+)
 CHORES_EVERY_S = 3600.0
 
 HANDS = 4  # jobs done at once: they wait for providers, hardly for the processor

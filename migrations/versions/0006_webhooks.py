@@ -1,4 +1,4 @@
-"""events in an order that can be read on, old signing secrets, breakers, what signed a try
+"""events in an order that can be read on, old secrets, breakers, what is to be forgotten
 
 Revision ID: 0006
 Revises: 0005
@@ -33,9 +33,14 @@ def upgrade():
             op.add_column(table, column)
     op.create_index("ix_events_position", "events", ["merchant_id", "position", "id"])
     op.create_index("ix_events_created", "events", ["merchant_id", "created_at"])
+    has_body = sa.text("length(body) > 0")
+    op.create_index(
+        "ix_callbacks_bodies", "callbacks", ["last_at"], sqlite_where=has_body, postgresql_where=has_body
+    )
 
 
 def downgrade():
+    op.drop_index("ix_callbacks_bodies", "callbacks")
     op.drop_index("ix_events_created", "events")
     op.drop_index("ix_events_position", "events")
     for table, columns in added().items():
