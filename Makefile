@@ -4,6 +4,8 @@ PYTHON ?= python3
 WORKERS ?= 2
 ROUNDS ?= 2000
 CASES ?= 20000
+EVENTS ?= 100000
+KILLS ?= 50
 VENV := .venv
 BIN := $(VENV)/bin
 CATALOGUES := $(wildcard translations/*/LC_MESSAGES/messages.po)
@@ -13,11 +15,11 @@ RECEIVER := examples/receiver-node
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev strangers run test prove-story fuzz-api check bench lock translations clean
+.PHONY: help setup setup-dev strangers run test prove-story prove-webhooks fuzz-api check bench lock translations clean
 .DELETE_ON_ERROR:
 
 help: ## what can be made
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: $(VENV)/.runtime $(CATALOGUES:.po=.mo) ## what `make run` needs: virtual environment, packages, translations
 
@@ -42,6 +44,9 @@ prove-story: setup-dev ## tell ROUNDS random stories (10,000 take about 40 minut
 # An operation of each mode gets CASES / 50 requests: there are about thirty of them, in two modes.
 fuzz-api: setup-dev ## CASES (20,000) requests drawn from the OpenAPI document: no 5xx, nothing that it does not say
 	FUZZ_CASES=$$(( $(CASES) / 50 )) $(BIN)/python -m pytest -q tests/api/test_document.py -k "drawn_from_the_document"
+
+prove-webhooks: setup-dev ## EVENTS events to a receiver that fails, workers killed KILLS times (about half an hour)
+	EVENTS=$(EVENTS) KILLS=$(KILLS) $(BIN)/python -m pytest -s -p no:schemathesis tests/webhooks/test_storm.py
 
 check: setup-dev ## lint, format, types: all three, even if the first finds something
 	@failed=0; for step in 'ruff check' 'ruff format --check' 'mypy'; do \

@@ -22,6 +22,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from app.errors import SettingsError
 
+KEEP_DAYS_MIN = 30  # who comes back from a long holiday can still catch up
 SECRET_CHARS_MIN = 32  # 32 characters of base64 carry 192 bits
 _PROXY = re.compile(r"http://([!-.0-9;-?A-~]+:[!-.0-9;-?A-~]+@)?[0-9A-Za-z.-]+:[1-9][0-9]{0,4}/?", re.ASCII)
 _WEAK = ("changeme", "secret", "password", "example", "default")
@@ -60,6 +61,11 @@ class Settings(BaseSettings):
     webhook_allow: CommaList = ()  # networks that webhooks may reach besides public addresses
     webhook_ports: CommaList = ("443", "8443")
     webhook_proxy: str = Field("", repr=False)  # webhooks go through it, and it judges addresses
+    # For how many days; 0 is for ever.  Nothing that is on its way is ever forgotten.
+    keep_tries_days: int = Field(90, ge=0)  # the log of webhook tries
+    keep_events_days: int = Field(400, ge=0)  # events and their deliveries
+    keep_callbacks_days: int = Field(400, ge=0)  # the bodies of providers' callbacks
+    metrics_token: str = Field("", repr=False)  # who brings it may read /metrics; else this machine may
     proxy_count: int = Field(0, ge=0, le=5)  # trusted reverse proxies in front of us
     qr_host_upper: bool = True  # capitals pack tighter; a few scanners want lower case
     web_workers: int = Field(2, ge=1, le=64)
@@ -80,6 +86,20 @@ class Settings(BaseSettings):
             if isinstance(value, str)
             else value
         )
+
+    @field_validator("keep_tries_days", "keep_events_days", "keep_callbacks_days")
+    @classmethod
+    def _is_a_month(cls, value: int) -> int:
+        if 0 < value < KEEP_DAYS_MIN:
+            raise ValueError(f"must be at least {KEEP_DAYS_MIN}, or 0 for ever")
+        return value
+
+    @field_validator("metrics_token")
+    @classmethod
+    def _is_strong(cls, value: str) -> str:
+        if value and _is_weak(value):
+            raise ValueError(f"has less than {SECRET_CHARS_MIN} characters, or is a well-known one")
+        return value
 
     @field_validator("database_url")
     @classmethod

@@ -15,7 +15,7 @@ import functools
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -231,6 +231,21 @@ def is_among(column: sa.ColumnElement[Any], name: str) -> sa.ColumnElement[bool]
     return _IsAmong(column, sa.bindparam(name, type_=_Texts()))
 
 
+def insert_many(tx: Connection, table: sa.Table, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Insert rows that name the same columns, in one statement on PostgreSQL.  A step.
+
+    An array for each column: a statement for each row took a third of a delivery's time there, and a
+    VALUES list of every length would be parsed anew.  SQLite has no way to wait for, and takes row by row.
+    """
+    if not rows:
+        return
+    names = tuple(rows[0])
+    if tx.dialect.name == "sqlite":
+        tx.execute(_insert_rows(table, names), rows)
+    else:
+        tx.execute(_insert_arrays(table, names), {name: [row[name] for row in rows] for name in names})
+
+
 def insert_or_skip(tx: Connection, table: sa.Table, *returning: sa.Column[Any]) -> Any:
     """An INSERT that does nothing where a unique key is taken: look at what it returns.
 
@@ -240,6 +255,19 @@ def insert_or_skip(tx: Connection, table: sa.Table, *returning: sa.Column[Any]) 
 
 
 # Building the statement costs as much as running it.
+@functools.lru_cache(maxsize=64)
+def _insert_rows(table: sa.Table, names: tuple[str, ...]) -> sa.Insert:
+    return sa.insert(table).values({name: sa.bindparam(name) for name in names})
+
+
+@functools.lru_cache(maxsize=64)
+def _insert_arrays(table: sa.Table, names: tuple[str, ...]) -> sa.Insert:
+    arrays = [
+        sa.func.unnest(sa.bindparam(name, type_=postgresql.ARRAY(table.c[name].type))) for name in names
+    ]
+    return sa.insert(table).from_select(list(names), sa.select(*arrays))
+
+
 @functools.lru_cache(maxsize=64)
 def _insert_or_skip(dialect: str, table: sa.Table, returning: tuple[sa.Column[Any], ...]) -> Any:
     """Each dialect has its own construct for the same ``ON CONFLICT DO NOTHING``."""

@@ -7,11 +7,12 @@ from typing import Any, cast
 from flask import Flask, current_app
 from flask_openapi import OpenAPI
 
+from app.catalogue import add_events
 from app.charges import api as charges_api
 from app.charges import batch_api, refunds_api
 from app.merchants import keys_api
 from app.merchants.scopes import ROUTES, Scope
-from app.webhooks import api as webhooks_api
+from app.webhooks import schema as webhooks_schema
 
 # Bodies whose schema flask-openapi does not draw whole.
 _BODIES = (
@@ -19,7 +20,7 @@ _BODIES = (
     refunds_api.RefundBody,
     keys_api.KeyBody,
     keys_api.KeyChanges,
-    webhooks_api.EndpointBody,
+    webhooks_schema.EndpointBody,
 )
 
 
@@ -55,6 +56,7 @@ def document_of(app: OpenAPI) -> dict[str, Any]:
         schema = model.model_json_schema(ref_template="#/components/schemas/{model}")
         schema.pop("$defs", None)
         document["components"]["schemas"][model.__name__] = schema
+    add_events(document)
     return document
 
 

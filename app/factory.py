@@ -16,7 +16,7 @@ from flask_wtf.csrf import CSRFProtect
 from jinja2 import StrictUndefined
 from werkzeug.middleware.proxy_fix import ProxyFix
 
-from app import cli, db, frame, guide, i18n, logs, problems, runtime, versions
+from app import cli, db, frame, guide, i18n, logs, problems, runtime, telemetry, versions
 from app.answers import ErrorAnswer
 from app.callbacks import views as callbacks_views
 from app.charges import api as charges_api
@@ -43,6 +43,7 @@ APIS = (
     logs_api.bp,
     webhooks_api.bp,
     webhooks_api.events_bp,
+    webhooks_api.deliveries_bp,
 )
 ROOMS = (
     merchants_views.bp,
@@ -104,6 +105,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     runtime.init_app(app, settings)
     i18n.init_app(app)
     problems.init_app(app)
+    telemetry.init_app(app)
     frame.init_app(app)  # before the forms' guard, which reads what it lets in
     Migrate(app, db.db, directory="migrations", render_as_batch=True)
     _add_rooms(app)

@@ -31,6 +31,7 @@ POST_TIMEOUT_S = 15.0  # Standard Webhooks asks for 15 to 30; the lower end free
 POST_ANSWER_MAX_BYTES = 16 << 10  # only the first lines are kept, for people
 HEADERS_MAX_BYTES = 64 << 10
 SLOTS = 64
+USER_AGENT = "Mafu"
 _CHECKED_MAX = 1000
 
 _HEADER = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+: [\x20-\x7e]*", re.ASCII)
@@ -346,7 +347,7 @@ _FIXED_OPTIONS: tuple[tuple[int, int | str], ...] = (
     # One request a connection at a time is all we need, and there is no flood of HTTP/2 frames to fend off.
     (pycurl.HTTP_VERSION, pycurl.CURL_HTTP_VERSION_1_1),
     (pycurl.PATH_AS_IS, 1),  # the path that was signed is the path that is sent
-    (pycurl.USERAGENT, "Mafu"),
+    (pycurl.USERAGENT, USER_AGENT),
 )
 
 

@@ -14,7 +14,7 @@ from structlog.typing import EventDict, Processor
 # What looks like a secret of ours or of a provider is masked wherever it stands.  The first group stays.
 _SECRETS = (
     re.compile(r"(mafu_[sr]k_(?:test|live)_\w{4})\w+"),
-    re.compile(r"(whsec_)[\w+/=]+"),
+    re.compile(r"(whs(?:ec|k)_)[\w+/=]+"),
     # A key in PEM, whether its lines end in newlines or in the two characters of a repr.
     re.compile(r"(-----BEGIN [A-Z ]*PRIVATE KEY-----).*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)", re.DOTALL),
     # The same without its frame, as Alipay hands keys out; certificates begin alike and are masked, too.

@@ -11,19 +11,22 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
+from functools import partial
 
 import structlog
 from flask import Flask
 
 from app import queue
+from app.callbacks.retention import forget_old_bodies
 from app.charges import bills, refund_sending, sweeps
 from app.db import moment, reading, transaction
 from app.http import Sender
 from app.merchants import idempotency, journal
 from app.queue import Claim, Kind
 from app.runtime import settings
-from app.webhooks import endpoints
+from app.webhooks import endpoints, retention
 from app.webhooks.courier import Courier
 
 # Each kind of job and who does it.  Deliveries are not here: a thread of their own drives many at once.
@@ -33,7 +36,13 @@ JOBS: dict[Kind, Callable[[Claim], None]] = {
     Kind.REFUND: refund_sending.pursue,
     Kind.BILL: bills.follow,
 }
-CHORES: tuple[Callable[[], object], ...] = (idempotency.forget_old, journal.forget_old, bills.schedule)
+CHORES: tuple[Callable[[], object], ...] = (
+    idempotency.forget_old,
+    journal.forget_old,
+    bills.schedule,
+    retention.forget_old,
+    forget_old_bodies,
+)
 CHORES_EVERY_S = 3600.0
 
 HANDS = 4  # jobs done at once: they wait for providers, hardly for the processor
@@ -55,7 +64,7 @@ def run(app: Flask, is_over: Callable[[], bool], *, hands: int = HANDS) -> bool:
     What is not finished within GRACE_S is left to its lease, as if the worker had been killed.
     """
     stop = threading.Event()
-    loops = [_deliver, _do_chores, *[_do_jobs] * hands]
+    loops = [partial(_deliver, app), _do_chores, *[_do_jobs] * hands]
     threads = [threading.Thread(target=_enter, args=(app, loop, stop), daemon=True) for loop in loops]
     for thread in threads:
         thread.start()
@@ -71,21 +80,28 @@ def run(app: Flask, is_over: Callable[[], bool], *, hands: int = HANDS) -> bool:
     return is_sound
 
 
+def desk_for(app: Flask) -> ThreadPoolExecutor:
+    """Two threads beside the courier's: one claims while the other records."""
+    return ThreadPoolExecutor(2, "desk", initializer=lambda: app.app_context().push())
+
+
 def _enter(app: Flask, loop: Callable[[threading.Event], None], stop: threading.Event) -> None:
     with app.app_context():
         loop(stop)
 
 
-def _deliver(stop: threading.Event) -> None:
-    """The thread of the webhooks."""
-    courier = Courier(Sender(endpoints.guard_of(settings()), proxy=settings().webhook_proxy))
+def _deliver(app: Flask, stop: threading.Event) -> None:
+    """The thread of the webhooks, with two more that claim and record for it."""
+    with desk_for(app) as desk:
+        sender = Sender(endpoints.guard_of(settings()), proxy=settings().webhook_proxy)
+        courier = Courier(sender, desk=desk)
 
-    def turn() -> bool:
-        courier.step()
-        return not courier.is_idle
+        def turn() -> bool:
+            courier.step()
+            return not courier.is_idle
 
-    _take_turns(stop, turn)
-    courier.close()
+        _take_turns(stop, turn)
+        courier.close()
 
 
 def _do_jobs(stop: threading.Event) -> None:

@@ -27,6 +27,7 @@ from app.webhooks.courier import Courier
 from app.webhooks.models import Event
 from app.webhooks.outbox import Fact, emit
 from app.webhooks.signature import headers_for, new_secret
+from app.worker import desk_for
 from bench.house import House
 from bench.rounds import Block, Contest, Target
 from tests.conftest import ROOT
@@ -50,8 +51,9 @@ def contest(house: House) -> Iterator[Contest]:
             shops = [_listening_shop(number, url) for number in range(MERCHANTS)]
             sender = Sender(endpoints.guard_of(settings()))
             floor = _floor(url, _event_body(charge.id))
-            mafu = _mafu(house, Courier(sender), shops, charge_json(charge))
-        with closing(sender):
+            data = charge_json(charge)
+        with closing(sender), desk_for(house.app) as desk:
+            mafu = _mafu(house, Courier(sender, desk=desk), shops, data)
             yield Contest(NAME, floor, mafu, TARGET)
 
 

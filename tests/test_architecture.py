@@ -18,7 +18,10 @@ ROOT = Path(__file__).resolve().parent.parent
 FLOORS = (
     # Values and rules without a database or a socket.  providers/base.py is the grammar that adapters and
     # the HTTP client share: values alone, so it lies here and not with the adapters.
-    ("clock money ids errors config i18n logs addresses strict_json versions rates providers.base", True),
+    (
+        "clock money ids errors config i18n logs metrics addresses strict_json versions rates providers.base",
+        True,
+    ),
     ("vault db http queue", True),  # the outside
     ("providers qr", False),  # translators
     ("runtime answers", False),  # what services take from the running application, what faces answer alike
@@ -26,7 +29,10 @@ FLOORS = (
     ("webhooks ledger", False),  # facts out
     ("charges", False),  # the books
     ("checkout callbacks codes members reconciliation", False),  # edges: they do not know each other
-    ("__init__ factory frame document guide problems cli worker", True),  # wiring: sees all, seen by none
+    (
+        "__init__ factory frame document catalogue guide problems telemetry cli worker",
+        True,
+    ),  # wiring: sees all
 )
 FLOOR_OF = {room: number for number, (rooms, _) in enumerate(FLOORS) for room in rooms.split()}
 WIRING = FLOORS[-1][0].split()

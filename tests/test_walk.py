@@ -8,14 +8,17 @@ its webhooks with a package that is not ours.
 from __future__ import annotations
 
 import io
+import json
 import re
 from dataclasses import dataclass
 from typing import Any
 
+import jsonschema_rs
 import pytest
 from PIL import Image
 from standardwebhooks import Webhook
 
+from app import catalogue
 from app.merchants import accounts, keys, people
 from tests import live
 from tests.conftest import running
@@ -41,6 +44,7 @@ def test_a_charge_lives_from_the_till_to_the_receipt(database_url, tmp_path):
         mafu.start("worker")
         assert shop.hears(charge) == ["charge.created", "charge.paid"]  # what happened meanwhile is told now
         the_worker_finds_out_when_nobody_looks(shop)
+        every_event_was_what_the_document_says(shop)
 
 
 def a_merchant_moves_in(mafu: House, till: Receiver) -> Shop:
@@ -138,6 +142,14 @@ def the_worker_finds_out_when_nobody_looks(shop: Shop) -> None:
 
     assert shop.hears(charge) == ["charge.created", "charge.paid"]
     assert shop.reads(charge)["status"] == "paid"
+
+
+def every_event_was_what_the_document_says(shop: Shop) -> None:
+    document = ask("GET", f"{shop.mafu.url}/v1/openapi.json").json
+    for request in shop.till.requests:
+        event = json.loads(request.body)
+        schema = document["components"]["schemas"][catalogue.schema_name(event["type"])]
+        jsonschema_rs.validator_for({**schema, "components": document["components"]}).validate(event)
 
 
 @dataclass

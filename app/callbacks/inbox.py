@@ -7,6 +7,7 @@ import hashlib
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
+from app import clock, metrics
 from app.callbacks.models import Callback
 from app.charges import incidents
 from app.charges.refunds import settle_refund
@@ -51,6 +52,9 @@ def receive(account: OpenAccount, inbound: Inbound) -> None:
             )
         if not is_booked:
             raise
+    if isinstance(result, PaymentResult) and result.paid_at is not None:
+        lag_s = (clock.now() - result.paid_at).total_seconds()
+        metrics.CALLBACK_LAG.labels(account.provider.info.code).observe(max(0.0, lag_s))
 
 
 def _keep(

@@ -19,6 +19,13 @@ class Callback(Base):
             ["merchant_id", "account_id"], ["provider_accounts.merchant_id", "provider_accounts.id"]
         ),
         sa.Index("ix_callbacks_digest", "merchant_id", "account_id", "digest", unique=True),
+        # For those whose bodies are to be forgotten: an index of what still has one.
+        sa.Index(
+            "ix_callbacks_bodies",
+            "last_at",
+            sqlite_where=sa.text("length(body) > 0"),
+            postgresql_where=sa.text("length(body) > 0"),
+        ),
         sa.Index("ix_callbacks_number", "merchant_id", "account_id", "out_trade_no"),
     )
 

@@ -22,6 +22,7 @@ from app.db import reading, table_of
 from app.merchants.models import ProviderAccount
 from app.money import Money
 from app.queue import Job, Kind
+from app.webhooks import endpoints
 from app.webhooks.models import Delivery, DeliveryState, WebhookEndpoint
 
 DAYS = 14
@@ -247,6 +248,7 @@ def _health(connection: Connection, merchant_id: str, livemode: bool, now: datet
         _endpoints.c.livemode == livemode,
         _endpoints.c.deleted_at.is_(None),
         _endpoints.c.disabled_at.is_not(None),
+        _endpoints.c.disabled_reason != endpoints.ASKED,
     )
     oldest = connection.execute(
         sa.select(sa.func.min(_jobs.c.due_at)).where(_jobs.c.merchant_id == merchant_id)

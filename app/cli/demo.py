@@ -35,6 +35,7 @@ from app.http import Client
 from app.merchants import accounts, keys, people
 from app.money import Money
 from app.webhooks import endpoints
+from app.webhooks.signature import keys_of
 
 NAME, EMAIL = "晨光咖啡馆", "owner@demo.example"
 PRICE, DESCRIPTION = Money(1250, "CNY"), "拿铁 Latte"
@@ -216,7 +217,7 @@ def _webhook_secret(merchant_id: str, sandbox_url: str) -> str:
         _, secret = endpoints.create_endpoint(merchant_id, livemode=False, url=url, description=_RECEIVER)
     else:
         endpoints.enable_endpoint(merchant_id, found.id)
-        secret = runtime.vault().unseal(found.sealed_secret, endpoints.secret_place(found.id))
+        secret, _ = keys_of(runtime.vault().unseal(found.sealed_secret, endpoints.secret_place(found.id)))
     _ask_sandbox("POST", f"{sandbox_url}/receiver/secret", {"secret": secret})
     return secret
 

@@ -8,15 +8,17 @@ from __future__ import annotations
 
 import logging
 import os
+import shutil
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 
 import click
 import flask_migrate
 from flask.cli import with_appcontext
 
-from app import db, runtime
+from app import db, metrics, runtime
 from app.cli import banner, children, demo, output, places, signals
 from app.cli.children import ROOT, Child
 from app.cli.places import Places
@@ -84,6 +86,7 @@ def _family(settings: Settings, here: Places, *, verbose: bool) -> dict[str, Chi
     """Who is to run, in the order of starting."""
     quiet = settings.is_demo and not verbose
     common = os.environ | {"MAFU_DATA": str(settings.data.resolve()), "MAFU_BASE_URL": here.base_url}
+    common[metrics.FOLDER] = str(_clean(settings.data / "metrics"))
     if quiet:
         common.setdefault("MAFU_LOG_LEVEL", "WARNING")
     sandbox = common | {
@@ -99,6 +102,13 @@ def _family(settings: Settings, here: Places, *, verbose: bool) -> dict[str, Chi
         Child("worker", (sys.executable, "-m", "flask", "--app", "wsgi", "worker"), common),
     ]
     return {child.name: child for child in found if settings.is_demo or child.name != "sandbox"}
+
+
+def _clean(folder: Path) -> Path:
+    """An empty folder: what earlier processes have counted is over, and Prometheus knows a fresh start."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(mode=0o700, parents=True)
+    return folder.resolve()
 
 
 def _gunicorn(app: str, binds: tuple[str, ...], size: tuple[int, int], level: str) -> list[str]:

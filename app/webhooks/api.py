@@ -1,14 +1,14 @@
-"""/v1/webhook_endpoints and /v1/events: where the merchant's system hears from us, and what was said."""
+"""/v1/webhook_endpoints, /v1/events, /v1/deliveries: where the merchant's system hears from us, and what."""
 
 from __future__ import annotations
 
 import json
-from datetime import datetime
-from typing import Annotated, Any
+from collections.abc import Callable
+from typing import Any
 
+import sqlalchemy as sa
 from flask import Response, request
 from flask_openapi import APIBlueprint, Tag
-from pydantic import BaseModel, ConfigDict, Field, StrictStr
 from sqlalchemy import Connection
 
 from app.answers import (
@@ -17,19 +17,36 @@ from app.answers import (
     SECURITY,
     ErrorAnswer,
     OnceHeader,
-    PageQuery,
-    PublicId,
     json_answer,
-    newer_than,
-    older_than,
-    optional,
     validated,
 )
 from app.merchants.auth import caller, require_key
 from app.merchants.idempotency import Answer, once
-from app.webhooks import endpoints, history, types
+from app.webhooks import endpoints, feed, history, replay
 from app.webhooks.history import Page
-from app.webhooks.present import endpoint_json
+from app.webhooks.present import delivery_json, endpoint_json, replay_json
+from app.webhooks.replay import Span
+from app.webhooks.schema import (
+    DeletedAnswer,
+    DeliveryAnswer,
+    DeliveryList,
+    DeliveryPath,
+    DeliveryQuery,
+    EndpointAnswer,
+    EndpointBody,
+    EndpointChanges,
+    EndpointList,
+    EndpointPath,
+    EventAnswer,
+    EventList,
+    EventPath,
+    EventQuery,
+    NewEndpointAnswer,
+    PingAnswer,
+    ReplayAnswer,
+    ReplayBody,
+    RotationBody,
+)
 
 bp = APIBlueprint(
     "webhook_endpoints_api",
@@ -47,199 +64,18 @@ events_bp = APIBlueprint(
     abp_security=SECURITY,
     abp_responses=REFUSALS,
 )
-bp.before_request(require_key)
-events_bp.before_request(require_key)
+deliveries_bp = APIBlueprint(
+    "deliveries_api",
+    __name__,
+    url_prefix="/v1/deliveries",
+    abp_tags=[Tag(name="Deliveries", description="Events on their way to endpoints, with every try.")],
+    abp_security=SECURITY,
+    abp_responses=REFUSALS,
+)
+for each in (bp, events_bp, deliveries_bp):
+    each.before_request(require_key)
 
-ENDPOINT_EXAMPLE: dict[str, Any] = {
-    "id": "we_01jd3w6j7hqk2m8n4p6r8t0v2x",
-    "object": "webhook_endpoint",
-    "livemode": False,
-    "url": "https://shop.example.com/mafu",
-    "description": "the till",
-    "event_types": ["charge.paid"],
-    "status": "enabled",
-    "disabled_reason": None,
-    "disabled_at": None,
-    "failing_since": None,
-    "created_at": "2026-01-15T02:00:00.123Z",
-}
-EVENT_EXAMPLE: dict[str, Any] = {
-    "id": "evt_01jd3w6j7hqk2m8n4p6r8t0v2x",
-    "object": "event",
-    "type": "charge.paid",
-    "created_at": "2026-01-15T02:03:04.567Z",
-    "timestamp": "2026-01-15T02:03:04.567Z",
-    "livemode": False,
-    "sequence": 2,
-    "data": {
-        "object": {
-            "id": "ch_01jd3w6j7hqk2m8n4p6r8t0v2x",
-            "object": "charge",
-            "status": "paid",
-            "amount": 1250,
-        },
-        "payment": {
-            "provider": "alipay",
-            "out_trade_no": "01JD3W6J7HQK2M8N4P6R8T0V2X",
-            "provider_ref": "2026011522001400001",
-            "amount_received": 1250,
-            "currency": "cny",
-            "accepted_by": None,
-        },
-    },
-}
-
-EventType = Annotated[
-    StrictStr, Field(max_length=64, json_schema_extra={"enum": [types.EVERY, *types.SUBSCRIBABLE]})
-]
-_Word = Annotated[str, Field(pattern=r"^[0-9a-z_.]{1,64}$")]
-
-
-class EndpointBody(BaseModel):
-    """A new endpoint."""
-
-    model_config = ConfigDict(
-        extra="forbid",
-        json_schema_extra={
-            "examples": [{"url": "https://shop.example.com/mafu", "event_types": ["charge.paid"]}]
-        },
-    )
-
-    url: Annotated[
-        StrictStr,
-        Field(
-            min_length=1,
-            max_length=2048,
-            description="https, at port 443 or 8443 unless the operator allows more, on the public internet.",
-        ),
-    ]
-    event_types: Annotated[
-        list[EventType], Field(min_length=1, max_length=50, description='Names of events, or ["*"] for all.')
-    ] = [types.EVERY]
-    description: Annotated[StrictStr, Field(max_length=endpoints.DESCRIPTION_MAX_CHARS)] = ""
-
-
-class EndpointPath(BaseModel):
-    """Names one endpoint."""
-
-    endpoint_id: PublicId = Field(examples=["we_01jd3w6j7hqk2m8n4p6r8t0v2x"])
-
-
-class EndpointAnswer(BaseModel):
-    """An endpoint."""
-
-    model_config = ConfigDict(json_schema_extra={"examples": [ENDPOINT_EXAMPLE]})
-
-    id: str
-    object: str = Field(pattern="^webhook_endpoint$")
-    livemode: bool
-    url: str
-    description: str
-    event_types: list[str]
-    status: str = Field(description="enabled or disabled")
-    disabled_reason: str | None
-    disabled_at: datetime | None
-    failing_since: datetime | None = Field(description="When an unbroken run of failures began.")
-    created_at: datetime
-
-
-class NewEndpointAnswer(EndpointAnswer):
-    """An endpoint with its secret, which is never shown again."""
-
-    model_config = ConfigDict(
-        json_schema_extra={"examples": [{**ENDPOINT_EXAMPLE, "secret": "whsec_…"}]},
-    )
-
-    secret: str = Field(description="whsec_…: verify deliveries with it (Standard Webhooks).")
-
-
-class EndpointList(BaseModel):
-    """All endpoints of one mode, newest first."""
-
-    model_config = ConfigDict(
-        json_schema_extra={
-            "examples": [
-                {
-                    "object": "list",
-                    "url": "/v1/webhook_endpoints",
-                    "has_more": False,
-                    "data": [ENDPOINT_EXAMPLE],
-                }
-            ]
-        }
-    )
-
-    object: str = Field(pattern="^list$")
-    url: str
-    has_more: bool
-    data: list[EndpointAnswer]
-
-
-class DeletedAnswer(BaseModel):
-    """What remains of a deleted endpoint."""
-
-    model_config = ConfigDict(
-        json_schema_extra={
-            "examples": [{"id": ENDPOINT_EXAMPLE["id"], "object": "webhook_endpoint", "deleted": True}]
-        }
-    )
-
-    id: str
-    object: str
-    deleted: bool
-
-
-class EventQuery(PageQuery):
-    """Narrows a list."""
-
-    starting_after: str | None = older_than("evt")
-    ending_before: str | None = newer_than("evt")
-    type: _Word | None = optional("Only events of this type, such as charge.paid.")
-    object_id: _Word | None = optional("Only events of this charge, refund or endpoint.")
-
-
-class EventPath(BaseModel):
-    """Names one event."""
-
-    event_id: PublicId = Field(examples=["evt_01jd3w6j7hqk2m8n4p6r8t0v2x"])
-
-
-class EventData(BaseModel):
-    """The object as it was."""
-
-    object: dict[str, Any]
-
-
-class EventAnswer(BaseModel):
-    """An event: exactly what webhooks carry."""
-
-    model_config = ConfigDict(json_schema_extra={"examples": [EVENT_EXAMPLE]})
-
-    id: str
-    object: str = Field(pattern="^event$")
-    type: str
-    created_at: datetime
-    timestamp: datetime
-    livemode: bool
-    sequence: int = Field(
-        description="Rises with each event of one object: drop what is older than you know."
-    )
-    data: EventData
-
-
-class EventList(BaseModel):
-    """One page of events, newest first."""
-
-    model_config = ConfigDict(
-        json_schema_extra={
-            "examples": [{"object": "list", "url": "/v1/events", "has_more": False, "data": [EVENT_EXAMPLE]}]
-        }
-    )
-
-    object: str = Field(pattern="^list$")
-    url: str
-    has_more: bool = Field(description="Whether there is more in the direction of paging.")
-    data: list[EventAnswer]
+START = "start"  # what ``after`` is called before anything was read
 
 
 @bp.post(
@@ -250,21 +86,19 @@ class EventList(BaseModel):
 @validated
 def create(header: OnceHeader, body: EndpointBody) -> Response:
     """The secret is in this answer alone."""
-    who = caller()
 
-    def work(tx: Connection) -> Answer:
-        row, secret = endpoints.store_endpoint(
+    def work(tx: Connection) -> tuple[sa.Row[Any], str]:
+        return endpoints.store_endpoint(
             tx,
-            who.merchant_id,
-            livemode=who.livemode,
+            caller().merchant_id,
+            livemode=caller().livemode,
             url=body.url,
             event_types=body.event_types,
             description=body.description,
+            asymmetric=body.asymmetric,
         )
-        return Answer(_dump(endpoint_json(row, secret)), 201)
 
-    answer = once(who, header.idempotency_key, (request.method, request.path, request.get_data()), work)
-    return json_answer(answer.body, answer.status, replayed=answer.replayed)
+    return _once(header, lambda tx: endpoint_json(*work(tx)), 201)
 
 
 @bp.get("", summary="List endpoints", responses={200: EndpointList})
@@ -283,6 +117,73 @@ def read(path: EndpointPath) -> Response:
     return json_answer(_dump(endpoint_json(row)))
 
 
+@bp.post(
+    "/<endpoint_id>",
+    summary="Change an endpoint",
+    responses={200: EndpointAnswer, 404: ErrorAnswer, 409: ErrorAnswer, 422: ErrorAnswer, **BODY_REFUSALS},
+)
+@validated
+def update(path: EndpointPath, header: OnceHeader, body: EndpointChanges) -> Response:
+    """What is on its way goes to the new address.
+
+    ``disabled: true`` drops what waits; what happens while an endpoint is disabled is not sent later by
+    itself: replay it, or read it with ``GET /v1/events?after=``.
+    """
+    changes = body.model_dump(include=body.model_fields_set)
+    who = caller()
+    return _once(
+        header,
+        lambda tx: endpoint_json(
+            endpoints.store_changes(tx, who.merchant_id, path.endpoint_id, changes, livemode=who.livemode)
+        ),
+    )
+
+
+@bp.post(
+    "/<endpoint_id>/rotate_secret",
+    summary="Change the secret",
+    responses={
+        200: NewEndpointAnswer,
+        404: ErrorAnswer,
+        409: ErrorAnswer,
+        422: ErrorAnswer,
+        **BODY_REFUSALS,
+    },
+)
+@validated
+def rotate_secret(path: EndpointPath, header: OnceHeader, body: RotationBody) -> Response:
+    """The new secret is in this answer alone.
+
+    Until the old one ends both sign each message, so a receiver may change over at any moment in between.
+    An endpoint with a public_key gets a new one as well.  At most two older secrets sign at a time.
+    """
+    who = caller()
+    return _once(
+        header,
+        lambda tx: endpoint_json(
+            *endpoints.store_new_secret(
+                tx,
+                who.merchant_id,
+                path.endpoint_id,
+                livemode=who.livemode,
+                overlap_s=body.expires_in_s,
+            )
+        ),
+    )
+
+
+@bp.post(
+    "/<endpoint_id>/ping",
+    summary="Send a test event",
+    responses={200: PingAnswer, 404: ErrorAnswer, 409: ErrorAnswer},
+)
+@validated
+def ping(path: EndpointPath) -> Response:
+    """``endpoint.ping`` goes to this endpoint alone, whatever it subscribes to."""
+    event_id = endpoints.ping_endpoint(caller().merchant_id, path.endpoint_id, livemode=caller().livemode)
+    return json_answer(_dump({"object": "ping", "event": event_id}))
+
+
 @bp.delete("/<endpoint_id>", summary="Delete an endpoint", responses={200: DeletedAnswer, 404: ErrorAnswer})
 @validated
 def delete(path: EndpointPath) -> Response:
@@ -291,17 +192,33 @@ def delete(path: EndpointPath) -> Response:
     return json_answer(_dump({"id": path.endpoint_id, "object": "webhook_endpoint", "deleted": True}))
 
 
-@events_bp.get("", summary="List events", responses={200: EventList})
+@events_bp.get("", summary="List events", responses={200: EventList, 404: ErrorAnswer})
 @validated
 def list_events(query: EventQuery) -> Response:
-    """Newest first.  To catch up, page with ``ending_before`` from the last event you know."""
-    rows, has_more = history.list_events(
-        caller().merchant_id,
-        livemode=caller().livemode,
-        event_type=query.type,
-        object_id=query.object_id,
-        page=Page(query.starting_after, query.ending_before, query.limit),
-    )
+    """Newest first; or, to read everything once and in order, with ``after``.
+
+    Ask with ``after=start`` at first, then with the id of the last event that you have dealt with, again
+    and again.  Events come in the order of their commits, so none is ever missed, and an answer without
+    events says that there are none yet.  404: that event is not kept any more.
+    """
+    who = caller()
+    if query.after is not None:
+        rows, has_more = feed.read_on(
+            who.merchant_id,
+            livemode=who.livemode,
+            after=None if query.after == START else query.after,
+            event_types=query.event_types,
+            object_id=query.object_id,
+            limit=query.limit,
+        )
+    else:
+        rows, has_more = history.list_events(
+            who.merchant_id,
+            livemode=who.livemode,
+            event_types=query.event_types,
+            object_id=query.object_id,
+            page=Page(query.starting_after, query.ending_before, query.limit),
+        )
     return _page("/v1/events", [json.loads(row.body) for row in rows], has_more=has_more)
 
 
@@ -311,6 +228,78 @@ def read_event(path: EventPath) -> Response:
     """The same bytes that webhooks carry."""
     row = history.find_event(caller().merchant_id, path.event_id, livemode=caller().livemode)
     return json_answer(row.body)
+
+
+@events_bp.post(
+    "/replay",
+    summary="Send a span of events again",
+    responses={200: ReplayAnswer, 404: ErrorAnswer, 409: ErrorAnswer, **BODY_REFUSALS},
+)
+@validated
+def replay_events(body: ReplayBody) -> Response:
+    """The same ids and bytes, at most 50 a second and endpoint, to your endpoints of this mode alone.
+
+    Nothing is sent unless ``dry_run`` is false.  Doing it twice leaves alone what is still on its way.
+    """
+    who = caller()
+    span = Span(
+        who.merchant_id, who.livemode, body.since, body.until, tuple(body.types or ()), body.only_missed
+    )
+    work = replay.plan if body.dry_run else replay.replay
+    shares = work(span, endpoint_id=body.endpoint, events_max=replay.EVENTS_MAX)
+    return json_answer(_dump(replay_json(shares, dry_run=body.dry_run)))
+
+
+@deliveries_bp.get("", summary="List deliveries", responses={200: DeliveryList})
+@validated
+def list_deliveries(query: DeliveryQuery) -> Response:
+    """Newest first, each with its tries."""
+    stories, has_more = history.list_deliveries(
+        caller().merchant_id,
+        livemode=caller().livemode,
+        event_id=query.event,
+        endpoint_id=query.endpoint,
+        object_id=query.object_id,
+        state=query.status,
+        page=Page(query.starting_after, query.ending_before, query.limit),
+    )
+    data = [delivery_json(story.delivery, story.attempts) for story in stories]
+    return _page("/v1/deliveries", data, has_more=has_more)
+
+
+@deliveries_bp.get(
+    "/<delivery_id>", summary="Read a delivery", responses={200: DeliveryAnswer, 404: ErrorAnswer}
+)
+@validated
+def read_delivery(path: DeliveryPath) -> Response:
+    """With every try: what was sent, what came back, how long it took."""
+    story = history.find_delivery(caller().merchant_id, path.delivery_id, livemode=caller().livemode)
+    return json_answer(_dump(delivery_json(story.delivery, story.attempts)))
+
+
+@deliveries_bp.post(
+    "/<delivery_id>/resend",
+    summary="Send it again",
+    responses={200: DeliveryAnswer, 404: ErrorAnswer, 409: ErrorAnswer},
+)
+@validated
+def resend_delivery(path: DeliveryPath) -> Response:
+    """Now, to the same endpoint: same id, same bytes, new signature.  One that waits is sent at once."""
+    who = caller()
+    history.resend(who.merchant_id, path.delivery_id, livemode=who.livemode)
+    story = history.find_delivery(who.merchant_id, path.delivery_id, livemode=who.livemode)
+    return json_answer(_dump(delivery_json(story.delivery, story.attempts)))
+
+
+def _once(header: OnceHeader, work: Callable[[Connection], dict[str, Any]], status: int = 200) -> Response:
+    """Do it in one transaction, once for each Idempotency-Key."""
+    answer = once(
+        caller(),
+        header.idempotency_key,
+        (request.method, request.path, request.get_data()),
+        lambda tx: Answer(_dump(work(tx)), status),
+    )
+    return json_answer(answer.body, answer.status, replayed=answer.replayed)
 
 
 def _page(url: str, data: list[dict[str, Any]], *, has_more: bool) -> Response:

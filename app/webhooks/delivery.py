@@ -9,7 +9,7 @@ and the same bytes go out once more, and the receiver drops what it has seen.
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
@@ -18,12 +18,12 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
-from app import queue
-from app.db import is_among, moment, reading, retried, transaction
+from app import metrics, queue
+from app.db import insert_many, is_among, moment, reading, retried, table_of, transaction
 from app.http import Sent
 from app.ids import new_id
 from app.queue import Claim, Kind
-from app.webhooks import endpoints
+from app.webhooks import breaker, endpoints
 from app.webhooks.models import Delivery, DeliveryAttempt, DeliveryState, Event, WebhookEndpoint
 
 # What to wait after the first, second, ... try that failed: a hiccup is over in seconds, a deployment
@@ -57,6 +57,7 @@ _GONE = 410
 _TAKE_IT_EASY = (429, 503)
 
 _deliveries, _events, _endpoints = Delivery.__table__, Event.__table__, WebhookEndpoint.__table__
+_attempts = table_of(DeliveryAttempt)
 # A list for each column and not one of pairs, for which SQLite would read the whole table.  Ids are
 # unique across merchants, so nothing else is found.
 _AMONG = (
@@ -73,7 +74,9 @@ _LOAD = (
         _endpoints.c.id.label("endpoint_id"),
         _endpoints.c.url,
         _endpoints.c.sealed_secret,
+        _endpoints.c.old_secrets,
         _endpoints.c.failing_since,
+        _endpoints.c.next_probe_at,
     )
     .join(
         _events,
@@ -93,7 +96,6 @@ _LOAD = (
         _endpoints.c.deleted_at.is_(None),
     )
 )
-_INSERT_ATTEMPTS = sa.insert(DeliveryAttempt)
 _DELIVERED = (
     sa.update(Delivery)
     .where(
@@ -128,14 +130,6 @@ _ABANDONED = (
     )
     .values(state=DeliveryState.ABANDONED, next_try_at=None)
 )
-_HEALTH = sa.update(WebhookEndpoint).where(
-    _endpoints.c.merchant_id.in_(sa.bindparam("merchant_ids", expanding=True)),
-    _endpoints.c.id.in_(sa.bindparam("ids", expanding=True)),
-)
-_AILING = _HEALTH.where(_endpoints.c.failing_since.is_(None)).values(
-    failing_since=sa.bindparam("new_failing_since")
-)
-_WELL = _HEALTH.where(_endpoints.c.failing_since.is_not(None)).values(failing_since=None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,7 +143,14 @@ class Parcel:
     endpoint_id: str
     url: str
     sealed_secret: str
+    old_secrets: Sequence[Mapping[str, str]]
     failing_since: datetime | None
+    next_probe_at: datetime | None
+
+    def rings_at(self, now: datetime) -> list[str]:
+        """The sealed key rings that sign at this moment, the newest first."""
+        old = [each["sealed"] for each in self.old_secrets if datetime.fromisoformat(each["until"]) > now]
+        return [self.sealed_secret, *old[::-1]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,21 +160,23 @@ class Result:
     parcel: Parcel
     started_at: datetime
     sent: Sent
+    signed_with: str | None = None  # schemes; None: it was not signed
 
     @property
     def is_success(self) -> bool:
         return self.sent.error is None and self.sent.status in _SUCCESS
 
 
-def claim_parcels(limit: int) -> tuple[list[Parcel], int]:
-    """Take up to ``limit`` due deliveries for LEASE; what can be sent of them, and how many were taken.
+def claim_parcels(limit: int, lease: timedelta = LEASE) -> tuple[list[Parcel], int]:
+    """Take up to ``limit`` due deliveries for a time; what can be sent of them, and how many were taken.
 
-    Those that have become pointless, because their endpoint was deleted or disabled, are abandoned.
+    Those that have become pointless, because their endpoint was deleted or disabled, are abandoned;
+    those whose endpoint is in trouble are put back (see ``breaker.py``).
     """
     with reading() as connection:
         if not queue.is_due(connection, Kind.DELIVER):
             return [], 0
-    claims = _claim(limit)
+    claims = _claim(limit, lease)
     if not claims:
         return [], 0
     with reading() as connection:
@@ -187,27 +190,43 @@ def claim_parcels(limit: int) -> tuple[list[Parcel], int]:
             parcels.append(_parcel(claim, row))
     if pointless:
         _abandon(pointless)
-    return parcels, len(claims)
+    return breaker.sift(parcels), len(claims)
 
 
 @retried
-def record(results: Sequence[Result], put_back: Sequence[tuple[Claim, float]] = ()) -> list[Result]:
+def record(
+    results: Sequence[Result], put_back: Sequence[tuple[Claim, float]] = ()
+) -> tuple[list[Result], set[str]]:
     """Write down how tries ended, and make jobs of ``put_back`` due again after so many seconds.
 
     Every try is kept as evidence; but one whose claim was lost moves nothing: another worker has that
-    delivery now, or its endpoint was deleted or disabled.  The lost ones are returned.
+    delivery now, or its endpoint was deleted or disabled.  The lost ones are returned, and the ids of
+    endpoints whose breaker is open.
     """
     lost: list[Result] = []
+    is_open: set[str] = set()
     with transaction() as tx:
         now = moment(tx)
         if results:
-            tx.execute(_INSERT_ATTEMPTS, [_attempt_row(result) for result in results])
-            lost = _conclude(tx, results, now)
+            insert_many(tx, _attempts, [_attempt_row(result) for result in results])
+            lost, is_open = _conclude(tx, results, now)
         if put_back:
             queue.put_back_many(
                 tx, [(claim, now + timedelta(seconds=after_s)) for claim, after_s in put_back]
             )
-    return lost
+    _count(results, lost)
+    return lost, is_open
+
+
+def _count(results: Sequence[Result], lost: Sequence[Result]) -> None:
+    delivered = sum(result.is_success for result in results) - sum(result.is_success for result in lost)
+    failed = len(results) - len(lost) - delivered
+    counts = ((metrics.DELIVERED, delivered), (metrics.FAILED, failed), (metrics.LOST, len(lost)))
+    for outcome, count in counts:
+        if count:
+            metrics.TRIES.labels(outcome).inc(count)
+    for result in results:
+        metrics.TRY_SECONDS.observe(result.sent.duration_ms / 1000)
 
 
 def disable_hopeless(results: Sequence[Result]) -> list[tuple[str, str]]:
@@ -261,9 +280,9 @@ def retry_after_s(header: str | None, now: datetime) -> float | None:
 
 
 @retried
-def _claim(limit: int) -> list[Claim]:
+def _claim(limit: int, lease: timedelta) -> list[Claim]:
     with transaction() as tx:
-        return queue.claim(tx, Kind.DELIVER, limit=limit, lease=LEASE)
+        return queue.claim(tx, Kind.DELIVER, limit=limit, lease=lease)
 
 
 @retried
@@ -282,7 +301,9 @@ def _parcel(claim: Claim, row: Any) -> Parcel:
         row.endpoint_id,
         row.url,
         row.sealed_secret,
+        row.old_secrets or (),
         row.failing_since,
+        row.next_probe_at,
     )
 
 
@@ -297,12 +318,16 @@ def _attempt_row(result: Result) -> dict[str, Any]:
         "duration_ms": result.sent.duration_ms,
         "status": result.sent.status,
         "error": result.sent.error,
+        "signed_with": result.signed_with,
         "response_head": head.replace("\x00", "\ufffd"),  # PostgreSQL has no text with a zero in it
     }
 
 
-def _conclude(tx: Connection, results: Sequence[Result], now: datetime) -> list[Result]:
-    """Move jobs, deliveries and endpoints to where these results leave them; those whose claim was lost."""
+def _conclude(tx: Connection, results: Sequence[Result], now: datetime) -> tuple[list[Result], set[str]]:
+    """Move jobs, deliveries and endpoints to where these results leave them.
+
+    Those whose claim was lost, and the endpoints whose breaker is open.
+    """
     due = {result.parcel.claim: _due_again(result, now) for result in results if not result.is_success}
     again = [claim for claim, due_at in due.items() if due_at is not None]
     done = [result.parcel.claim for result in results if due.get(result.parcel.claim) is None]
@@ -316,8 +341,10 @@ def _conclude(tx: Connection, results: Sequence[Result], now: datetime) -> list[
         tx.execute(_FAILED, [_failed_row(claim, due_at) for claim, due_at in failed])
     if waiting := [(claim, due_at) for claim, due_at in failed if due_at is not None]:
         queue.put_back_many(tx, waiting)
-    _note_health(tx, kept, now)
-    return [result for result in results if result.parcel.claim not in ours]
+    bad = {_endpoint(result) for result in kept if not result.is_success}
+    good = {_endpoint(result) for result in kept if result.is_success}
+    is_open = breaker.note(tx, bad, good, now)
+    return [result for result in results if result.parcel.claim not in ours], is_open
 
 
 def _failed_row(claim: Claim, due_at: datetime | None) -> dict[str, Any]:
@@ -333,16 +360,6 @@ def _due_again(result: Result, now: datetime) -> datetime | None:
     sent = result.sent
     gap = gap_after(result.parcel.number, sent.status, retry_after_s(sent.retry_after, now))
     return None if gap is None else now + gap
-
-
-def _note_health(tx: Connection, results: Sequence[Result], now: datetime) -> None:
-    # One order everywhere, so that two workers do not each wait for a row that the other has.
-    failed = sorted({_endpoint(result) for result in results if not result.is_success})
-    succeeded = sorted({_endpoint(result) for result in results if result.is_success})
-    for keys, statement in ((failed, _AILING), (succeeded, _WELL)):
-        if keys:
-            lists = {"merchant_ids": list({key[0] for key in keys}), "ids": [key[1] for key in keys]}
-            tx.execute(statement, lists if statement is _WELL else {**lists, "new_failing_since": now})
 
 
 def _endpoint(result: Result) -> tuple[str, str]:

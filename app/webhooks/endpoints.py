@@ -1,9 +1,9 @@
-"""Where a merchant wants to hear of events: endpoints made, listed, tried out, disabled, deleted."""
+"""Where a merchant wants to hear of events: endpoints made, changed, tried out, disabled, deleted."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from datetime import datetime
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
 from typing import Any
 
 import sqlalchemy as sa
@@ -12,17 +12,17 @@ from sqlalchemy import Connection
 from app import clock
 from app.addresses import Guard
 from app.config import Settings
-from app.db import reading, retried, transaction
+from app.db import moment, reading, retried, transaction
 from app.errors import Conflict, InvalidRequest, NotFound
 from app.ids import new_id
 from app.merchants.models import Merchant
 from app.queue import Job, Kind
 from app.runtime import settings, vault
-from app.webhooks import types
+from app.webhooks import breaker, types
 from app.webhooks.models import Delivery, DeliveryState, Event, WebhookEndpoint
 from app.webhooks.outbox import Fact, emit, emit_to
 from app.webhooks.present import endpoint_json
-from app.webhooks.signature import new_secret
+from app.webhooks.signature import keys_of, new_private_key, new_secret, public_key_of, ring_of
 
 # A merchant needs a handful; each one multiplies every event, and could be aimed at a third party.
 ENDPOINTS_MAX = 20
@@ -31,6 +31,11 @@ DESCRIPTION_MAX_CHARS = 200
 # Why an endpoint was disabled, as the API says it.
 GONE = "gone"  # it answered 410
 FAILING = "failing"  # nothing but failures for days
+ASKED = "asked"  # the merchant wanted it
+
+# How long replaced keys go on signing, so that a receiver can change over without refusing anything.
+OVERLAP_S, OVERLAP_S_MAX = 24 * 3600, 7 * 24 * 3600
+OLD_RINGS_MAX = 2  # each one lengthens the header of every webhook
 
 _endpoints, _deliveries, _events, _jobs = (
     WebhookEndpoint.__table__,
@@ -50,7 +55,7 @@ def guard_of(chosen: Settings) -> Guard:
 
 
 def secret_place(endpoint_id: str) -> str:
-    """Where the vault believes an endpoint's secret to be stored."""
+    """Where the vault believes an endpoint's keys to be stored."""
     return f"webhook_endpoints/{endpoint_id}/secret"
 
 
@@ -61,11 +66,18 @@ def create_endpoint(
     url: str,
     event_types: Sequence[str] = (types.EVERY,),
     description: str = "",
+    asymmetric: bool = False,
 ) -> tuple[sa.Row[Any], str]:
     """Make an endpoint in a transaction of its own: see ``store_endpoint``."""
     with transaction() as tx:
         return store_endpoint(
-            tx, merchant_id, livemode=livemode, url=url, event_types=event_types, description=description
+            tx,
+            merchant_id,
+            livemode=livemode,
+            url=url,
+            event_types=event_types,
+            description=description,
+            asymmetric=asymmetric,
         )
 
 
@@ -77,17 +89,14 @@ def store_endpoint(
     url: str,
     event_types: Sequence[str] = (types.EVERY,),
     description: str = "",
+    asymmetric: bool = False,
 ) -> tuple[sa.Row[Any], str]:
     """Store an endpoint; its row, and the secret that is never shown again.  A step.
 
-    Raises InvalidRequest naming the field at fault, Conflict when the merchant has enough of them.
+    ``asymmetric`` adds an ed25519 signature to each message.  Raises InvalidRequest naming the field at
+    fault, Conflict when the merchant has enough of them.
     """
-    guard_of(settings()).check_url(url)
-    wanted = _checked_types(event_types)
-    if len(description) > DESCRIPTION_MAX_CHARS or not description.isprintable():
-        raise InvalidRequest(
-            f"must be at most {DESCRIPTION_MAX_CHARS} printable characters", param="description"
-        )
+    wanted = _checked({"url": url, "event_types": event_types, "description": description})
     _refuse_too_many(tx, merchant_id, livemode)
     endpoint_id, secret = new_id("we"), new_secret()
     row = tx.execute(
@@ -96,11 +105,9 @@ def store_endpoint(
             merchant_id=merchant_id,
             id=endpoint_id,
             livemode=livemode,
-            url=url,
-            description=description,
-            event_types=wanted,
-            sealed_secret=vault().seal(secret, secret_place(endpoint_id)),
             created_at=clock.now(),
+            **wanted,
+            **_sealed(endpoint_id, secret, new_private_key() if asymmetric else None),
         )
         .returning(*_endpoints.c)
     ).one()
@@ -136,12 +143,84 @@ def enable_endpoint(merchant_id: str, endpoint_id: str, *, livemode: bool | None
     """
     with transaction() as tx:
         _find(tx, merchant_id, endpoint_id, livemode)
-        tx.execute(
-            sa.update(WebhookEndpoint)
-            .where(*_alive(merchant_id, endpoint_id))
-            .values(disabled_at=None, disabled_reason=None, failing_since=None)
-        )
+        tx.execute(sa.update(WebhookEndpoint).where(*_alive(merchant_id, endpoint_id)).values(**_FRESH))
         return _find(tx, merchant_id, endpoint_id, livemode)
+
+
+def update_endpoint(
+    merchant_id: str, endpoint_id: str, changes: Mapping[str, Any], *, livemode: bool | None = None
+) -> sa.Row[Any]:
+    """Change an endpoint in a transaction of its own: see ``store_changes``."""
+    with transaction() as tx:
+        return store_changes(tx, merchant_id, endpoint_id, changes, livemode=livemode)
+
+
+def store_changes(
+    tx: Connection,
+    merchant_id: str,
+    endpoint_id: str,
+    changes: Mapping[str, Any],
+    *,
+    livemode: bool | None = None,
+) -> sa.Row[Any]:
+    """Change what is named: url, event_types, description, asymmetric, disabled.  A step.  The new row.
+
+    What is on its way goes to the new address.  Disabling drops what is on its way and tells the other
+    endpoints.  Raises NotFound, InvalidRequest naming the field at fault.
+    """
+    before = _find(tx, merchant_id, endpoint_id, livemode, lock=True)
+    values = _checked(changes)
+    if changes.get("url", before.url) != before.url:
+        values |= {"failing_since": None, "failed_rounds": 0, "next_probe_at": None}  # that was the other's
+    if "asymmetric" in changes and changes["asymmetric"] != (before.public_key is not None):
+        secret, _ = keys_of(vault().unseal(before.sealed_secret, secret_place(endpoint_id)))
+        values |= _sealed(endpoint_id, secret, new_private_key() if changes["asymmetric"] else None)
+    if changes.get("disabled") is False and before.disabled_at is not None:
+        values |= _FRESH
+    if values:
+        tx.execute(sa.update(WebhookEndpoint).where(*_alive(merchant_id, endpoint_id)).values(**values))
+    if changes.get("disabled") is True:
+        _disable(tx, merchant_id, endpoint_id, ASKED)
+    return _find(tx, merchant_id, endpoint_id, livemode)
+
+
+def rotate_secret(
+    merchant_id: str, endpoint_id: str, *, livemode: bool | None = None, overlap_s: int = OVERLAP_S
+) -> tuple[sa.Row[Any], str]:
+    """Change an endpoint's keys in a transaction of its own: see ``store_new_secret``."""
+    with transaction() as tx:
+        return store_new_secret(tx, merchant_id, endpoint_id, livemode=livemode, overlap_s=overlap_s)
+
+
+def store_new_secret(
+    tx: Connection, merchant_id: str, endpoint_id: str, *, livemode: bool | None = None, overlap_s: int
+) -> tuple[sa.Row[Any], str]:
+    """Give an endpoint new keys; its row, and the secret that is never shown again.  A step.
+
+    The replaced ones go on signing beside the new for ``overlap_s`` seconds; with 0 they stop at once.
+    Raises NotFound, Conflict while OLD_RINGS_MAX older ones still sign.
+    """
+    if not 0 <= overlap_s <= OVERLAP_S_MAX:
+        raise InvalidRequest(f"must be between 0 and {OVERLAP_S_MAX}", param="expires_in_s")
+    row = _find(tx, merchant_id, endpoint_id, livemode, lock=True)
+    now = moment(tx)
+    old = [each for each in row.old_secrets or [] if datetime.fromisoformat(each["until"]) > now]
+    if overlap_s > 0:
+        if len(old) >= OLD_RINGS_MAX:
+            raise Conflict(
+                f"{OLD_RINGS_MAX} older secrets still sign: wait for one to end, or let this one end at once",
+                code="too_many_secrets",
+            )
+        until = now + timedelta(seconds=overlap_s)
+        old.append({"sealed": row.sealed_secret, "until": until.isoformat()})
+    secret = new_secret()
+    keys = _sealed(endpoint_id, secret, new_private_key() if row.public_key is not None else None)
+    tx.execute(
+        sa.update(WebhookEndpoint)
+        .where(*_alive(merchant_id, endpoint_id))
+        .values(old_secrets=old or None, **keys)
+    )
+    return _find(tx, merchant_id, endpoint_id, livemode), secret
 
 
 @retried
@@ -166,33 +245,82 @@ def disable_endpoint(
 
     With ``failing_before`` only if the failures began before that.  False if there was nothing to do.
     """
-    conditions = [*_alive(merchant_id, endpoint_id), _endpoints.c.disabled_at.is_(None)]
-    if failing_before is not None:
-        conditions.append(_endpoints.c.failing_since < failing_before)
     with transaction() as tx:
-        moved = tx.execute(
-            sa.update(WebhookEndpoint)
-            .where(*conditions)
-            .values(disabled_at=clock.now(), disabled_reason=reason)
-            .returning(*_endpoints.c)
-        ).first()
-        if moved is None:
-            return False
-        _abandon(tx, merchant_id, endpoint_id)
-        emit(tx, _fact(tx, types.WEBHOOK_ENDPOINT_DISABLED, moved))
-        return True
+        return _disable(tx, merchant_id, endpoint_id, reason, failing_before)
 
 
 def ping_endpoint(merchant_id: str, endpoint_id: str, *, livemode: bool | None = None) -> str:
-    """Send ``endpoint.ping`` to this endpoint alone; the event's id.
+    """Send ``endpoint.ping`` in a transaction of its own: see ``send_ping``."""
+    with transaction() as tx:
+        return send_ping(tx, merchant_id, endpoint_id, livemode=livemode)
+
+
+def send_ping(tx: Connection, merchant_id: str, endpoint_id: str, *, livemode: bool | None = None) -> str:
+    """Send ``endpoint.ping`` to this endpoint alone; the event's id.  A step.
 
     Raises NotFound, Conflict if it is disabled.
     """
-    with transaction() as tx:
-        endpoint = _find(tx, merchant_id, endpoint_id, livemode, lock=True)
-        if endpoint.disabled_at is not None:
-            raise Conflict("this endpoint is disabled: enable it first", code="endpoint_disabled")
-        return emit_to(tx, endpoint_id, _fact(tx, types.ENDPOINT_PING, endpoint))
+    endpoint = _find(tx, merchant_id, endpoint_id, livemode, lock=True)
+    if endpoint.disabled_at is not None:
+        raise Conflict("this endpoint is disabled: enable it first", code="endpoint_disabled")
+    breaker.hasten(tx, merchant_id, endpoint_id, moment(tx))
+    return emit_to(tx, endpoint_id, _fact(tx, types.ENDPOINT_PING, endpoint))
+
+
+# What an endpoint looks like of which nothing bad is known.
+_FRESH = {
+    "disabled_at": None,
+    "disabled_reason": None,
+    "failing_since": None,
+    "failed_rounds": 0,
+    "next_probe_at": None,
+}
+
+
+def _disable(
+    tx: Connection, merchant_id: str, endpoint_id: str, reason: str, failing_before: datetime | None = None
+) -> bool:
+    conditions = [*_alive(merchant_id, endpoint_id), _endpoints.c.disabled_at.is_(None)]
+    if failing_before is not None:
+        conditions.append(_endpoints.c.failing_since < failing_before)
+    moved = tx.execute(
+        sa.update(WebhookEndpoint)
+        .where(*conditions)
+        .values(disabled_at=clock.now(), disabled_reason=reason)
+        .returning(*_endpoints.c)
+    ).first()
+    if moved is None:
+        return False
+    _abandon(tx, merchant_id, endpoint_id)
+    emit(tx, _fact(tx, types.WEBHOOK_ENDPOINT_DISABLED, moved))
+    return True
+
+
+def _sealed(endpoint_id: str, secret: str, private_key: str | None) -> dict[str, Any]:
+    """The columns that hold an endpoint's keys."""
+    ring = ring_of(secret, private_key)
+    return {
+        "sealed_secret": vault().seal(ring, secret_place(endpoint_id)),
+        "public_key": None if private_key is None else public_key_of(private_key),
+    }
+
+
+def _checked(wishes: Mapping[str, Any]) -> dict[str, Any]:
+    """Those of the columns url, description and event_types that are wished for."""
+    columns: dict[str, Any] = {}
+    if "url" in wishes:
+        guard_of(settings()).check_url(wishes["url"])
+        columns["url"] = wishes["url"]
+    if "description" in wishes:
+        text = wishes["description"]
+        if len(text) > DESCRIPTION_MAX_CHARS or not text.isprintable():
+            raise InvalidRequest(
+                f"must be at most {DESCRIPTION_MAX_CHARS} printable characters", param="description"
+            )
+        columns["description"] = text
+    if "event_types" in wishes:
+        columns["event_types"] = _checked_types(wishes["event_types"])
+    return columns
 
 
 def _checked_types(event_types: Sequence[str]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +14,7 @@ from app.db import moment, reading, retried, transaction
 from app.errors import Conflict, InvalidRequest, NotFound
 from app.ids import is_id
 from app.queue import Kind
+from app.webhooks import breaker
 from app.webhooks.models import Delivery, DeliveryAttempt, DeliveryState, Event, WebhookEndpoint
 
 LIST_LIMIT_MAX = 100
@@ -48,7 +50,7 @@ def list_events(
     merchant_id: str,
     *,
     livemode: bool,
-    event_type: str | None = None,
+    event_types: Sequence[str] = (),
     object_id: str | None = None,
     page: Page,
 ) -> tuple[list[sa.Row[Any]], bool]:
@@ -56,8 +58,8 @@ def list_events(
     statement = sa.select(*_events.c).where(
         _events.c.merchant_id == merchant_id, _events.c.livemode == livemode
     )
-    if event_type is not None:
-        statement = statement.where(_events.c.type == event_type)
+    if event_types:
+        statement = statement.where(_events.c.type.in_(event_types))
     if object_id is not None:
         statement = statement.where(_events.c.object_id == object_id)
     with reading() as connection:
@@ -83,6 +85,7 @@ def list_deliveries(
     event_id: str | None = None,
     endpoint_id: str | None = None,
     object_id: str | None = None,
+    state: DeliveryState | None = None,
     page: Page,
 ) -> tuple[list[DeliveryStory], bool]:
     """Deliveries of an event, to an endpoint or about an object, newest first, and whether there are more.
@@ -96,6 +99,8 @@ def list_deliveries(
         statement = statement.where(_deliveries.c.endpoint_id == endpoint_id)
     if object_id is not None:
         statement = statement.where(_events.c.object_id == object_id)
+    if state is not None:
+        statement = statement.where(_deliveries.c.state == state)
     with reading() as connection:
         rows, has_more = _turn_to(connection, statement, _deliveries.c.id, "dlv", page)
         return _with_attempts(connection, merchant_id, rows), has_more
@@ -122,6 +127,7 @@ def resend(merchant_id: str, delivery_id: str, *, livemode: bool | None = None) 
         if found.disabled_at is not None:
             raise Conflict("this endpoint is disabled: enable it first", code="endpoint_disabled")
         now = moment(tx)
+        breaker.hasten(tx, merchant_id, found.endpoint_id, now)
         moved = tx.execute(
             sa.update(Delivery)
             .where(

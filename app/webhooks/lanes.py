@@ -90,7 +90,8 @@ class Lanes(Generic[T]):
     def is_late(self, name: str, age_s: float) -> None:
         """One that was taken has been away this long."""
         lane = self._lanes[name]
-        lane.pace_s = max(lane.pace_s, age_s)
+        lane.pace_s = max(lane.pace_s, age_s) if lane.is_known else age_s
+        lane.is_known = True
 
     def is_proven(self, name: str) -> bool:
         """Whether this lane's last answer was quick; of a new one nobody knows."""
@@ -134,8 +135,10 @@ class Lanes(Generic[T]):
             return []
         self.waiting -= excess
         lane.turned_away += excess
-        # About the time that the lane would need for all it has turned away, spread out.
-        delay_s = min(max(lane.turned_away * lane.pace_s / lane.cap, TURN_AWAY_MIN_S), TURN_AWAY_MAX_S)
+        # About the time that the lane would need for all it has turned away, spread out.  A pace that was
+        # only guessed is none to send anybody away for minutes by.
+        need_s = lane.turned_away * lane.pace_s / lane.cap if lane.is_known else 0.0
+        delay_s = min(max(need_s, TURN_AWAY_MIN_S), TURN_AWAY_MAX_S)
         return [(lane.waiting.pop()[1], delay_s * random.uniform(0.5, 1.5)) for _ in range(excess)]
 
     def _retire_if_idle(self, name: str) -> None:

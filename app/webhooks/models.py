@@ -27,6 +27,8 @@ class Event(Base):
     __table_args__ = (
         sa.ForeignKeyConstraint(["merchant_id"], ["merchants.id"]),
         sa.Index("ix_events_object", "merchant_id", "object_id", "sequence", unique=True),
+        sa.Index("ix_events_position", "merchant_id", "position", "id"),
+        sa.Index("ix_events_created", "merchant_id", "created_at"),
     )
 
     merchant_id: Mapped[str] = mapped_column(sa.String(40), primary_key=True)
@@ -37,6 +39,7 @@ class Event(Base):
     sequence: Mapped[int] = mapped_column(sa.Integer)  # per object, rising in commit order
     body: Mapped[str] = mapped_column(sa.Text)
     created_at: Mapped[datetime]
+    position: Mapped[int | None]  # in the merchant's feed; given after the commit, see feed.py
 
 
 class WebhookEndpoint(Base):
@@ -51,12 +54,16 @@ class WebhookEndpoint(Base):
     url: Mapped[str] = mapped_column(sa.String(2048))
     description: Mapped[str] = mapped_column(sa.String(200), default="")
     event_types: Mapped[str] = mapped_column(sa.String(1000), default="*")  # comma-separated, or "*"
-    sealed_secret: Mapped[str] = mapped_column(sa.String(400))
+    sealed_secret: Mapped[str] = mapped_column(sa.String(400))  # the keys that sign, see signature.py
+    old_secrets: Mapped[list[dict[str, str]] | None] = mapped_column(sa.JSON(none_as_null=True))
+    public_key: Mapped[str | None] = mapped_column(sa.String(64))  # whpk_…, of an endpoint that wants v1a
     created_at: Mapped[datetime]
     disabled_at: Mapped[datetime | None]
     disabled_reason: Mapped[str | None] = mapped_column(sa.String(40))
     deleted_at: Mapped[datetime | None]
     failing_since: Mapped[datetime | None]  # first of an unbroken run of failures
+    failed_rounds: Mapped[int] = mapped_column(sa.Integer, default=0)  # records since then, all failures
+    next_probe_at: Mapped[datetime | None]  # set: the breaker is open, and one try is made then
 
 
 class Delivery(Base):
@@ -101,3 +108,4 @@ class DeliveryAttempt(Base):
     status: Mapped[int | None] = mapped_column(sa.Integer)  # None: no HTTP answer
     error: Mapped[str | None] = mapped_column(sa.String(200))
     response_head: Mapped[str | None] = mapped_column(sa.Text)  # the first 2,000 characters
+    signed_with: Mapped[str | None] = mapped_column(sa.String(40))  # schemes, such as "v1 v1 v1a"

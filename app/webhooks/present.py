@@ -10,6 +10,8 @@ from typing import Any
 import sqlalchemy as sa
 
 from app.clock import to_rfc3339
+from app.http import USER_AGENT
+from app.webhooks.replay import Share, seconds_for
 
 
 def endpoint_json(endpoint: sa.Row[Any], secret: str | None = None) -> dict[str, Any]:
@@ -25,6 +27,7 @@ def endpoint_json(endpoint: sa.Row[Any], secret: str | None = None) -> dict[str,
         "disabled_reason": endpoint.disabled_reason,
         "disabled_at": _time(endpoint.disabled_at),
         "failing_since": _time(endpoint.failing_since),
+        "public_key": endpoint.public_key,
         "created_at": to_rfc3339(endpoint.created_at),
     }
     return shown if secret is None else {**shown, "secret": secret}
@@ -52,17 +55,36 @@ def delivery_json(delivery: sa.Row[Any], attempts: Sequence[sa.Row[Any]] = ()) -
         "next_try_at": _time(delivery.next_try_at),
         "created_at": to_rfc3339(delivery.created_at),
         "delivered_at": _time(delivery.delivered_at),
-        "attempts": [_attempt_json(attempt) for attempt in attempts],
+        "attempts": [_attempt_json(delivery.event_id, attempt) for attempt in attempts],
     }
 
 
-def _attempt_json(attempt: sa.Row[Any]) -> dict[str, Any]:
+def replay_json(shares: Sequence[Share], *, dry_run: bool) -> dict[str, Any]:
+    """What a replay sends, or would send."""
+    return {
+        "object": "replay",
+        "dry_run": dry_run,
+        "endpoints": [{"endpoint": share.endpoint_id, "events": share.events} for share in shares],
+        "lasts_s": seconds_for(shares),
+    }
+
+
+def _attempt_json(event_id: str, attempt: sa.Row[Any]) -> dict[str, Any]:
+    # The signatures themselves are not kept: what is logged must not be of use to who reads the log.
+    signatures = [f"{scheme},…" for scheme in (attempt.signed_with or "").split(" ") if scheme]
     return {
         "id": attempt.id,
         "object": "delivery_attempt",
         "number": attempt.number,
         "started_at": to_rfc3339(attempt.started_at),
         "duration_ms": attempt.duration_ms,
+        "request_headers": {
+            "content-type": "application/json",
+            "user-agent": USER_AGENT,
+            "webhook-id": event_id,
+            "webhook-timestamp": str(int(attempt.started_at.timestamp())),
+            "webhook-signature": " ".join(signatures),
+        },
         "response_status": attempt.status,
         "response_head": attempt.response_head,
         "error": attempt.error,

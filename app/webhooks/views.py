@@ -3,21 +3,28 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import Any
 
+import sqlalchemy as sa
 from flask import Blueprint, Response, make_response, redirect, render_template, request, url_for
 from flask_babel import gettext
 from flask_babel import lazy_gettext as _l
 from werkzeug.wrappers import Response as BaseResponse
 
+from app import clock
 from app.errors import Conflict, InvalidRequest
 from app.merchants.auth import me
 from app.merchants.views import faults_of, livemode, open_room
-from app.webhooks import endpoints, history, types
+from app.webhooks import endpoints, history, replay, types
 from app.webhooks.history import Page
 from app.webhooks.present import event_json
+from app.webhooks.replay import Span
 
 PAGE = 20
+SPANS_H = (1, 24, 3 * 24, 7 * 24, 30 * 24)  # how far back the form offers to replay
+OVERLAPS_H = (24, 1, 7 * 24, 0)  # how long the form lets an old secret sign; the first is proposed
 
 _FAULTS = {
     "description": _l("A description has at most 200 characters."),
@@ -25,6 +32,15 @@ _FAULTS = {
 }
 
 bp = Blueprint("webhooks", __name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A replay that was counted: so many events, and how long the last of them waits."""
+
+    span: Span
+    events: int
+    lasts_s: int
 
 
 @bp.get("/webhooks")
@@ -43,6 +59,7 @@ def create_endpoint() -> Response:
             url=request.form.get("url", "").strip(),
             event_types=request.form.getlist("event_types") or [types.EVERY],
             description=request.form.get("description", "").strip(),
+            asymmetric="asymmetric" in request.form,
         )
     except InvalidRequest as error:
         return _endpoints_page(faults=_explained(error), status=400)
@@ -54,8 +71,19 @@ def create_endpoint() -> Response:
 
 
 @bp.get("/webhooks/<endpoint_id>")
-def show_endpoint(endpoint_id: str) -> str:
+def show_endpoint(endpoint_id: str) -> Response:
     """An endpoint, and what was sent to it with every try."""
+    return _endpoint_page(endpoint_id)
+
+
+def _endpoint_page(
+    endpoint_id: str,
+    *,
+    secret: str | None = None,
+    plan: Plan | None = None,
+    faults: dict[str, str] | None = None,
+    status: int = 200,
+) -> Response:
     endpoint = endpoints.find_endpoint(me().merchant_id, endpoint_id)
     page = Page(request.args.get("after"), request.args.get("before"), PAGE)
     stories, has_more = history.list_deliveries(
@@ -66,8 +94,15 @@ def show_endpoint(endpoint_id: str) -> str:
     def turn(**cursor: Any) -> str:
         return url_for("webhooks.show_endpoint", endpoint_id=endpoint.id, **cursor)
 
-    return render_template(
+    shown = render_template(
         "dashboard/endpoint.html",
+        secret=secret,
+        plan=plan,
+        spans=SPANS_H,
+        overlaps=OVERLAPS_H,
+        event_types=types.SUBSCRIBABLE,
+        faults=faults or {},
+        form=request.form,
         endpoint=endpoint,
         livemode=endpoint.livemode,
         stories=stories,
@@ -76,6 +111,82 @@ def show_endpoint(endpoint_id: str) -> str:
         and (has_more if backwards else page.starting_after)
         and turn(before=stories[0].delivery.id),
     )
+    return make_response(shown, status)
+
+
+@bp.post("/webhooks/<endpoint_id>")
+def change_endpoint(endpoint_id: str) -> BaseResponse:
+    """Where events go, and which."""
+    chosen = {
+        "url": request.form.get("url", "").strip(),
+        "description": request.form.get("description", "").strip(),
+        "event_types": request.form.getlist("event_types") or [types.EVERY],
+        "asymmetric": "asymmetric" in request.form,
+    }
+    try:
+        endpoints.update_endpoint(me().merchant_id, endpoint_id, chosen)
+    except InvalidRequest as error:
+        return _endpoint_page(endpoint_id, faults=_explained(error), status=400)
+    return _back_to(endpoint_id, "saved")
+
+
+@bp.post("/webhooks/<endpoint_id>/rotate")
+def rotate_secret(endpoint_id: str) -> BaseResponse:
+    """A new secret, shown in this answer and never again."""
+    hours = request.form.get("overlap_h", "24")
+    overlap_s = 3600 * int(hours) if hours in map(str, OVERLAPS_H) else endpoints.OVERLAP_S
+    try:
+        _, secret = endpoints.rotate_secret(me().merchant_id, endpoint_id, overlap_s=overlap_s)
+    except Conflict:
+        return _back_to(endpoint_id, "too_many_secrets")
+    return _endpoint_page(endpoint_id, secret=secret)
+
+
+@bp.post("/webhooks/<endpoint_id>/disable")
+def disable_endpoint(endpoint_id: str) -> BaseResponse:
+    """Send nothing there until it is enabled again."""
+    endpoints.update_endpoint(me().merchant_id, endpoint_id, {"disabled": True})
+    return _back_to(endpoint_id, "stopped")
+
+
+@bp.post("/webhooks/<endpoint_id>/replay")
+def replay_events(endpoint_id: str) -> BaseResponse:
+    """Count what would be sent again; with the moments that were counted, send it."""
+    endpoint = endpoints.find_endpoint(me().merchant_id, endpoint_id)
+    span = _span_of(endpoint)
+    if span is None:
+        return _endpoint_page(endpoint_id)
+    is_dry = "confirmed" not in request.form
+    work = replay.plan if is_dry else replay.replay
+    try:
+        shares = work(span, endpoint_id=endpoint_id, events_max=replay.EVENTS_MAX)
+    except InvalidRequest:
+        return _endpoint_page(
+            endpoint_id,
+            faults={"span": gettext("These are too many events. Choose a shorter time.")},
+            status=400,
+        )
+    except Conflict:
+        return _back_to(endpoint_id, "disabled")
+    if not is_dry:
+        return _back_to(endpoint_id, "replayed")
+    return _endpoint_page(endpoint_id, plan=Plan(span, shares[0].events, replay.seconds_for(shares)))
+
+
+def _span_of(endpoint: sa.Row[Any]) -> Span | None:
+    """The span of the form: so many hours back from now, or exactly what was counted before."""
+    only_missed = "only_missed" in request.form
+    try:
+        if "since" in request.form:
+            moments = [datetime.fromisoformat(request.form[name]) for name in ("since", "until")]
+        else:
+            now, hours = clock.now(), int(request.form.get("hours", ""))
+            moments = [now - timedelta(hours=hours), now]
+    except (ValueError, KeyError, OverflowError):
+        return None
+    if any(moment.tzinfo is None for moment in moments):
+        return None
+    return Span(endpoint.merchant_id, endpoint.livemode, moments[0], moments[1], only_missed=only_missed)
 
 
 @bp.post("/webhooks/<endpoint_id>/delete")
@@ -89,7 +200,7 @@ def delete_endpoint(endpoint_id: str) -> BaseResponse:
 def enable_endpoint(endpoint_id: str) -> BaseResponse:
     """Let events come again."""
     endpoints.enable_endpoint(me().merchant_id, endpoint_id)
-    return redirect(url_for("webhooks.show_endpoint", endpoint_id=endpoint_id, notice="enabled"), 303)
+    return _back_to(endpoint_id, "enabled")
 
 
 @bp.post("/webhooks/<endpoint_id>/ping")
@@ -100,7 +211,7 @@ def ping(endpoint_id: str) -> BaseResponse:
         notice = "pinged"
     except Conflict:
         notice = "disabled"
-    return redirect(url_for("webhooks.show_endpoint", endpoint_id=endpoint_id, notice=notice), 303)
+    return _back_to(endpoint_id, notice)
 
 
 @bp.get("/events/<event_id>")
@@ -129,6 +240,10 @@ def resend(delivery_id: str) -> BaseResponse:
     except Conflict:
         notice = "disabled"
     return redirect(url_for("webhooks.show_event", event_id=delivery.event_id, notice=notice), 303)
+
+
+def _back_to(endpoint_id: str, notice: str) -> BaseResponse:
+    return redirect(url_for("webhooks.show_endpoint", endpoint_id=endpoint_id, notice=notice), 303)
 
 
 def _explained(error: InvalidRequest) -> dict[str, str]:

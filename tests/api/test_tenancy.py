@@ -23,21 +23,29 @@ NAMED = [
     ("GET", "/v1/charges/{charge_id}/qr.svg"),
     ("POST", "/v1/charges/{charge_id}/app_params"),
     ("POST", "/v1/charges/{charge_id}/cancel"),
+    ("GET", "/v1/deliveries/{delivery_id}"),
+    ("POST", "/v1/deliveries/{delivery_id}/resend"),
     ("GET", "/v1/events/{event_id}"),
     ("GET", "/v1/refunds/{refund_id}"),
     ("DELETE", "/v1/webhook_endpoints/{endpoint_id}"),
     ("GET", "/v1/webhook_endpoints/{endpoint_id}"),
+    ("POST", "/v1/webhook_endpoints/{endpoint_id}"),
+    ("POST", "/v1/webhook_endpoints/{endpoint_id}/ping"),
+    ("POST", "/v1/webhook_endpoints/{endpoint_id}/rotate_secret"),
 ]
 LISTS = [
     "/v1/api_keys",
     "/v1/charges",
+    "/v1/deliveries",
     "/v1/events",
     "/v1/refunds",
     "/v1/request_logs",
     "/v1/webhook_endpoints",
 ]
+DEEDS = ["/v1/events/replay"]  # name what they are about in their body: tests/webhooks/test_replay.py
 PREFIXES = {
     "charge_id": "ch",
+    "delivery_id": "dlv",
     "event_id": "evt",
     "refund_id": "re",
     "endpoint_id": "we",
@@ -52,11 +60,14 @@ def possessions(owner: Api) -> dict[str, str]:
     endpoint_id = owner.endpoint().get_json()["id"]
     event_id = owner.get(f"/v1/events?object_id={charge_id}").get_json()["data"][0]["id"]
     key_id = owner.post("/v1/api_keys", {"name": "till"}).get_json()["id"]
+    owner.post(f"/v1/webhook_endpoints/{endpoint_id}/ping")
+    deliveries = owner.get(f"/v1/deliveries?endpoint={endpoint_id}").get_json()["data"]
     refund_id = owner.refund(pay(owner.charge().get_json()["id"]).id).get_json()["id"]
     who = keys.authenticate(owner.key)
     return {
         "request_id": log_call(who.merchant_id, who.key_id, livemode=who.livemode),
         "charge_id": charge_id,
+        "delivery_id": deliveries[0]["id"],
         "event_id": event_id,
         "refund_id": refund_id,
         "endpoint_id": endpoint_id,
@@ -68,8 +79,8 @@ def call(who: Api, method: str, path: str) -> TestResponse:
     """Call it as a stranger would: with a body that is good enough to be judged by the address."""
     if path.endswith("/app_params"):
         return who.post(path, {"provider": "alipay"})
-    takes_body = path.startswith("/v1/api_keys/") and method == "POST" and not path.endswith("/revoke")
-    return who._call(method, path, {"json": {}} if takes_body else {})
+    is_deed = path.endswith(("/revoke", "/ping", "/resend", "/cancel"))
+    return who._call(method, path, {"json": {}} if method == "POST" and not is_deed else {})
 
 
 @pytest.mark.parametrize("who", ["stranger", "live_api"])
@@ -107,6 +118,9 @@ def test_no_list_shows_what_is_foreign(who, api, request):
     found = outsider.get("/v1/charges?merchant_order_no=A-1").get_json()["data"]
     assert [charge["id"] for charge in found] == [mine["charge_id"]]
     assert outsider.get(f"/v1/events?object_id={theirs['charge_id']}").get_json()["data"] == []
+    assert outsider.get(f"/v1/events?after={theirs['event_id']}").status_code == 404
+    for name, key in (("endpoint", "endpoint_id"), ("event", "event_id"), ("object_id", "endpoint_id")):
+        assert outsider.get(f"/v1/deliveries?{name}={theirs[key]}").get_json()["data"] == []
 
 
 def test_the_mode_of_everything_is_the_mode_of_its_key(api, live_api):
@@ -123,4 +137,5 @@ def test_no_operation_that_names_a_thing_is_forgotten_here(api):
         (method.upper(), path) for path, operations in paths.items() for method in operations if "{" in path
     }
     assert named == set(NAMED)
-    assert {path for path in paths if "{" not in path} == {*LISTS, "/v1/balance", "/v1/charges/batch"}
+    others = {*DEEDS, "/v1/balance", "/v1/charges/batch"}
+    assert {path for path in paths if "{" not in path} == {*LISTS, *others}

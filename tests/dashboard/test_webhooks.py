@@ -163,3 +163,78 @@ def test_deliveries_are_paged_both_ways(owner: Person, merchant: Shop) -> None:
     newer = re.search(r'rel="prev" href="([^"]+)"', page)
     assert newer is not None
     assert re.findall(r'href="/events/(evt_\w+)"', owner.get(newer[1]).text) == ids[:20]
+
+
+def test_an_endpoint_is_changed(owner: Person, merchant: Shop) -> None:
+    endpoint_id = endpoint_of(merchant)
+    owner.get(f"/webhooks/{endpoint_id}")
+    fields = {"url": f"{HERE}/2", "description": "收银台", "event_types": ["charge.paid"], "asymmetric": "1"}
+    saved = owner.post(f"/webhooks/{endpoint_id}", fields)
+    assert saved.location == f"/webhooks/{endpoint_id}?notice=saved"
+    row = books.row_of(WebhookEndpoint)
+    assert (row.url, row.description, row.event_types) == (f"{HERE}/2", "收银台", "charge.paid")
+    page = owner.get(f"/webhooks/{endpoint_id}").text
+    assert row.public_key.replace("+", "&#43;") in page or row.public_key in page
+    refused = owner.post(f"/webhooks/{endpoint_id}", {**fields, "url": "ftp://shop.example"})
+    assert refused.status_code == 400
+    assert "Events cannot be sent to this address" in refused.text
+    assert books.row_of(WebhookEndpoint) == row
+    owner.post(f"/webhooks/{endpoint_id}", {"url": HERE})
+    assert books.row_of(WebhookEndpoint).event_types == "*"
+    assert books.row_of(WebhookEndpoint).public_key is None
+
+
+def test_a_new_secret_is_shown_once_and_the_old_one_goes_on_for_a_while(
+    owner: Person, merchant: Shop
+) -> None:
+    endpoint_id = endpoint_of(merchant)
+    owner.get(f"/webhooks/{endpoint_id}")
+    page = owner.post(f"/webhooks/{endpoint_id}/rotate", {"overlap_h": "168"})
+    [secret] = set(re.findall(r"whsec_[\w+/=]{40,}", page.text))
+    assert "Until the old one ends, every message is signed with both." in page.text
+    assert secret not in owner.get(f"/webhooks/{endpoint_id}").text
+    [old] = books.row_of(WebhookEndpoint).old_secrets
+    assert books.later(days=6.9).isoformat() < old["until"] < books.later(days=7.1).isoformat()
+    owner.post(f"/webhooks/{endpoint_id}/rotate", {"overlap_h": "1"})
+    refused = owner.post(f"/webhooks/{endpoint_id}/rotate", {"overlap_h": "1"})
+    assert refused.location.endswith("notice=too_many_secrets")
+    at_once = owner.post(f"/webhooks/{endpoint_id}/rotate", {"overlap_h": "0"})
+    assert at_once.status_code == 200
+    assert len(books.row_of(WebhookEndpoint).old_secrets) == 2
+
+
+def test_a_time_is_counted_and_then_sent_again(owner: Person, merchant: Shop) -> None:
+    endpoint_id = endpoint_of(merchant)
+    books.make_charge(merchant)
+    delivery = books.row_of(Delivery)
+    fail(merchant, delivery.id)
+    owner.get(f"/webhooks/{endpoint_id}")
+    page = owner.post(f"/webhooks/{endpoint_id}/replay", {"hours": "24", "only_missed": "1"}).text
+    assert "1 event would be sent again." in page
+    assert books.row_of(Delivery).state == "exhausted"
+    counted = dict(re.findall(r'<input type="hidden" name="(since|until|only_missed)" value="([^"]+)"', page))
+    done = owner.post(f"/webhooks/{endpoint_id}/replay", {**counted, "confirmed": "1"})
+    assert done.location == f"/webhooks/{endpoint_id}?notice=replayed"
+    assert books.row_of(Delivery).state == "pending"
+    for nonsense in ({}, {"hours": "x"}, {"since": "1", "until": "2"}, {"hours": "9" * 30}):
+        page = owner.post(f"/webhooks/{endpoint_id}/replay", nonsense)
+        assert page.status_code == 200
+        assert "would be sent again" not in page.text
+
+
+def test_a_person_hears_of_an_endpoint_that_hears_nothing(owner: Person, merchant: Shop) -> None:
+    """On the home page and in the room; not if the person wanted it so."""
+    endpoint_id = endpoint_of(merchant)
+    words = "Events have stopped going to one of your addresses."
+    owner.get(f"/webhooks/{endpoint_id}")
+    stopped = owner.post(f"/webhooks/{endpoint_id}/disable")
+    assert stopped.location.endswith("notice=stopped")
+    assert "You disabled it." in owner.get(f"/webhooks/{endpoint_id}").text
+    for path in ("/", "/webhooks"):
+        assert words not in owner.get(path).text
+    owner.post(f"/webhooks/{endpoint_id}/enable")
+    endpoints.disable_endpoint(merchant.id, endpoint_id, endpoints.FAILING)
+    for path in ("/", "/webhooks"):
+        assert words in owner.get(path).text
+    assert "It failed for days." in owner.get("/webhooks").text
+    assert owner.post(f"/webhooks/{endpoint_id}/replay", {"hours": "1"}).location.endswith("notice=disabled")

@@ -9,22 +9,29 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
+from sqlalchemy.exc import OperationalError
 from standardwebhooks.webhooks import Webhook
 
 from app.config import Settings
 from app.db import transaction
 from app.http import POST_TIMEOUT_S, Post, Sender
+from app.queue import Job, Kind
+from app.webhooks import courier as courier_module
 from app.webhooks import endpoints, history
 from app.webhooks.courier import Courier, deliver_due
 from app.webhooks.delivery import FAILING_MAX, GAPS, LEASE, TRIES_MAX
 from app.webhooks.history import Page
 from app.webhooks.lanes import CAP
-from app.webhooks.models import DeliveryState, WebhookEndpoint
+from app.webhooks.models import Delivery, DeliveryAttempt, DeliveryState, WebhookEndpoint
+from app.worker import desk_for
+from tests.books import rows_of
 
 ROOT = Path(__file__).parents[2]
 
@@ -411,3 +418,66 @@ class TestSeveralWorkers:
     def rename(self, old: str, new: str) -> None:
         with transaction() as tx:
             tx.execute(sa.text(f"ALTER TABLE {old} RENAME TO {new}"))
+
+
+class TestTheDesk:
+    """Claims and records made by other threads than the one that sends."""
+
+    @pytest.fixture
+    def courier(self, app, sender) -> Iterator[Courier]:
+        with desk_for(app) as desk:
+            yield Courier(sender, batch=20, desk=desk)
+
+    @staticmethod
+    def finish(courier: Courier) -> None:
+        courier.step()
+        while not courier.is_idle:
+            courier.step()
+
+    def test_everything_arrives_once_and_is_recorded(self, courier, tell, listen, receiver, shop_id):
+        listen()
+        told = {tell() for _ in range(150)}
+        self.finish(courier)
+        assert len(receiver.requests) == len(told)
+        assert len({request.headers["webhook-id"] for request in receiver.requests}) == len(told)
+        assert len(rows_of(Delivery, merchant_id=shop_id, state=DeliveryState.DELIVERED)) == len(told)
+        assert len(rows_of(DeliveryAttempt, merchant_id=shop_id)) == len(told)
+
+    def test_a_database_that_is_away_loses_no_result(
+        self, courier, tell, listen, receiver, shop_id, monkeypatch
+    ):
+        """What was sent is written down later, not sent again."""
+        listen()
+        for _ in range(5):
+            tell()
+        record, refusals = courier_module.record, [OperationalError("", {}, Exception("away"))] * 2
+
+        def sometimes(*what: Any) -> Any:
+            if refusals:
+                raise refusals.pop()
+            return record(*what)
+
+        monkeypatch.setattr(courier_module, "record", sometimes)
+        heard = 0
+        while not courier.is_idle:
+            try:
+                courier.step()
+            except OperationalError:
+                heard += 1
+        assert heard == 2
+        assert len(receiver.requests) == 5
+        assert states_of(shop_id) == [DeliveryState.DELIVERED] * 5
+
+    def test_told_to_stop_it_records_what_it_sent_and_puts_back_the_rest(
+        self, courier, tell, listen, receiver, shop_id
+    ):
+        listen()
+        told = {tell() for _ in range(60)}
+        while not receiver.requests:
+            courier.step()
+        courier.close()
+        delivered = rows_of(Delivery, merchant_id=shop_id, state=DeliveryState.DELIVERED)
+        assert len(delivered) == len(receiver.requests)
+        due = rows_of(Job, merchant_id=shop_id, kind=Kind.DELIVER)
+        assert len(due) == len(told) - len(delivered)
+        assert all(job.token is None for job in due)

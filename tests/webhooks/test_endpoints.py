@@ -157,7 +157,7 @@ def test_disabling_tells_the_other_endpoints_once(listen, tell, shop_id, sender,
     assert receiver.to("/ok/doomed") == []
     assert len(receiver.to("/ok/other")) == 2
     told, _ = history.list_events(
-        shop_id, livemode=False, event_type="webhook_endpoint.disabled", page=Page()
+        shop_id, livemode=False, event_types=["webhook_endpoint.disabled"], page=Page()
     )
     assert [event_json(event)["data"]["object"]["id"] for event in told] == [doomed]
     shown = endpoint_json(endpoints.find_endpoint(shop_id, doomed))

@@ -31,7 +31,7 @@ def test_events_are_paged_newest_first_in_both_directions(tell, shop_id):
 def test_events_are_narrowed_by_type_and_object(tell, shop_id):
     wanted = tell("charge.expired")
     tell("charge.paid")
-    by_type, _ = history.list_events(shop_id, livemode=False, event_type="charge.expired", page=Page())
+    by_type, _ = history.list_events(shop_id, livemode=False, event_types=["charge.expired"], page=Page())
     by_object, _ = history.list_events(shop_id, livemode=False, object_id=wanted, page=Page())
     assert [row.object_id for row in by_type] == [row.object_id for row in by_object] == [wanted]
     assert history.find_event(shop_id, by_type[0].id).object_id == wanted

@@ -79,12 +79,24 @@ def test_nobody_waits_longer_than_the_lease_allows():
 
 def test_more_turned_away_wait_longer_but_not_for_ever():
     lanes: Lanes[str] = Lanes(slow_slots=16)
+    crowd(lanes, "a", 1)
+    lanes.take(1)
+    lanes.is_late("a", 5.0)
     delays = []
     for _ in range(40):
-        crowd(lanes, "a", 200, is_ailing=True)
+        crowd(lanes, "a", 200)
         delays.append(max(delay_s for _, delay_s in lanes.turn_away(0.0)))
     assert delays[0] > 60
     assert TURN_AWAY_MAX_S <= max(delays) <= 1.5 * TURN_AWAY_MAX_S
+
+
+def test_nobody_is_sent_away_for_long_by_a_guess():
+    """A worker that has just started knows only that the endpoint was failing, not how slow it is."""
+    lanes: Lanes[str] = Lanes(slow_slots=16)
+    crowd(lanes, "a", 200, is_ailing=True)
+    delays = [delay_s for _, delay_s in lanes.turn_away(0.0)]
+    assert len(delays) > 150
+    assert max(delays) <= 1.5 * TURN_AWAY_MIN_S
 
 
 def test_cleared_lane_is_empty_and_says_who_waited():

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 
 from app import clock
 from app.errors import Conflict, InvalidRequest, NotFound
-from app.webhooks import endpoints, history, replay
+from app.queue import Job
+from app.webhooks import endpoints, feed, history, replay
 from app.webhooks.courier import deliver_due
+from app.webhooks.delivery import GAPS
 from app.webhooks.history import Page
+from app.webhooks.models import Delivery, DeliveryState, Event
 from app.webhooks.replay import Span
+from tests.books import rows_of
 
 
 @pytest.fixture
@@ -131,9 +136,9 @@ def test_an_endpoint_that_is_disabled_in_the_middle_is_left_alone(tell, listen, 
     endpoint = endpoints.find_endpoint(span().merchant_id, share.endpoint_id)
     endpoints.disable_endpoint(span().merchant_id, share.endpoint_id, endpoints.GONE)
     [event], _ = history.list_events(
-        span().merchant_id, livemode=False, event_type="charge.paid", page=Page()
+        span().merchant_id, livemode=False, event_types=["charge.paid"], page=Page()
     )
-    assert replay._send(endpoint, [event.id]) == 0
+    assert replay._send(endpoint, [event.id], 0, clock.now()) == 0
     assert heard() == []
 
 
@@ -182,8 +187,96 @@ def test_a_span_that_ends_before_it_begins_and_an_unknown_type_are_refused(liste
     now = clock.now()
     with pytest.raises(InvalidRequest) as caught:
         replay.plan(Span(shop_id, False, now, now))
-    assert caught.value.param == "to"
+    assert caught.value.param == "until"
     for name in ("charge.stolen", "endpoint.ping", "*"):
         with pytest.raises(InvalidRequest) as caught:
             replay.replay(span(name))
         assert caught.value.param == "types"
+
+
+def test_a_span_keeps_its_pace(tell, listen, span, heard, monkeypatch):
+    monkeypatch.setattr(replay, "PER_SECOND", 2)
+    monkeypatch.setattr(replay, "BATCH", 3)
+    listen("/ok/1"), listen("/ok/2")
+    for _ in range(7):
+        tell()
+    heard()
+    shares = replay.replay(span())
+    assert replay.seconds_for(shares) == 3
+    due = sorted(row.due_at for row in rows_of(Job, kind="deliver"))
+    assert [round((moment - due[0]).total_seconds()) for moment in due] == sorted([0, 0, 1, 1, 2, 2, 3] * 2)
+
+
+def test_what_was_received_can_be_left_out(tell, listen, span, heard, receiver, shop_id):
+    endpoint_id, _ = listen()
+    tell()
+    heard()
+    missed = [tell()]
+    receiver.answers = [500]
+    heard()
+    missed.append(tell())
+    endpoints.disable_endpoint(shop_id, endpoint_id, endpoints.FAILING)
+    endpoints.enable_endpoint(shop_id, endpoint_id)
+    only_missed = replace(span("charge.paid"), only_missed=True)
+    assert replay.plan(only_missed)[0].events == 2
+    assert replay.replay(only_missed)[0].events == 2
+    assert sorted(heard()) == sorted(missed)
+    assert replay.plan(only_missed)[0].events == 0
+
+
+def test_a_delivery_that_was_given_up_has_the_whole_schedule_before_it(
+    tell, listen, span, sender, at, shop_id
+):
+    endpoint_id, _ = listen("/fail")
+    tell()
+    for gap in (timedelta(), *GAPS[:3]):
+        at(gap * 1.2)
+        deliver_due(sender)
+    endpoints.disable_endpoint(shop_id, endpoint_id, endpoints.GONE)
+    endpoints.enable_endpoint(shop_id, endpoint_id)
+    replay.replay(span("charge.paid"))
+    [delivery] = rows_of(Delivery)
+    assert (delivery.state, delivery.tries) == (DeliveryState.PENDING, 0)
+
+
+def test_a_request_may_set_a_bound(tell, listen, span):
+    listen()
+    tell(), tell()
+    for work in (replay.plan, replay.replay):
+        with pytest.raises(InvalidRequest) as caught:
+            work(span(), events_max=1)
+        assert caught.value.param == "until"
+    assert replay.replay(span(), events_max=2)[0].events == 2
+
+
+def test_a_week_of_silence_is_made_up_for_by_reading_and_by_replay(
+    tell, listen, sender, receiver, shop_id, at
+):
+    """The receiver is down from Monday on; on the next Monday it misses nothing, whichever way it takes."""
+    endpoint_id, _ = listen("/fail/week")
+    told = [tell()]
+    receiver.answers = [200]
+    deliver_due(sender)
+    known = rows_of(Event)[0].id
+    for _ in range(7 * 4):
+        told.append(tell())
+        deliver_due(sender)
+        at(timedelta(hours=6))
+    assert endpoints.find_endpoint(shop_id, endpoint_id).disabled_reason == "failing"
+
+    rows, has_more = feed.read_on(shop_id, livemode=False, after=known, limit=100)
+    charges = [row.object_id for row in rows if row.type == "charge.paid"]
+    assert (charges, has_more) == (told[1:], False)
+
+    endpoints.update_endpoint(shop_id, endpoint_id, {"url": receiver.url("/ok/again"), "disabled": False})
+    now = clock.now()
+    span = Span(shop_id, False, now - timedelta(days=8), now, only_missed=True)
+    shares = replay.replay(span, endpoint_id=endpoint_id)
+    assert shares[0].events == len(told)  # one of them told that the endpoint had been disabled
+    at(timedelta(seconds=replay.seconds_for(shares) + 1))
+    deliver_due(sender)
+    bodies = {row.id: row.body.encode() for row in rows_of(Event) if row.id != known}
+    heard = {request.headers["webhook-id"]: request.body for request in receiver.to("/ok/again")}
+    assert heard == bodies
+    stories, _ = history.list_deliveries(shop_id, livemode=False, page=Page(limit=100))
+    assert {story.delivery.state for story in stories} == {DeliveryState.DELIVERED}

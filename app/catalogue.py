@@ -1,0 +1,114 @@
+"""Every event that a merchant's system may hear of: when it comes, and the schema of its body.
+
+It stands in the OpenAPI document as ``webhooks``, where generators and people look for it.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import BaseModel
+
+from app.charges.api import ChargeAnswer
+from app.charges.refunds_api import RefundAnswer
+from app.webhooks import types
+from app.webhooks.schema import EndpointAnswer
+
+WHEN = {
+    types.CHARGE_CREATED: "A charge was made.",
+    types.CHARGE_PAID: "It is settled: deliver the goods.",
+    types.CHARGE_PAID_LATE: "Money came after the charge had expired or had been canceled.",
+    types.CHARGE_DOUBLE_PAID: "A second payment came in; it goes back by itself.",
+    types.CHARGE_AMOUNT_MISMATCHED: "Real money of the wrong amount or currency waits for a person.",
+    types.CHARGE_EXPIRED: "Its time is up: it can no longer be paid.",
+    types.CHARGE_CANCELED: "It was canceled: it can no longer be paid.",
+    types.REFUND_CREATED: "Money is to go back, and counts against its charge from now on.",
+    types.REFUND_SUCCEEDED: "The wallet says that it went back.",
+    types.REFUND_FAILED: "Nothing went back, and the amount can be refunded again.",
+    types.WEBHOOK_ENDPOINT_DISABLED: "One of your endpoints is not sent to any more.",
+    types.ENDPOINT_PING: "You asked for a test.",
+}
+# What data.object is, by the first word of the type.
+_OBJECTS: dict[str, type[BaseModel]] = {
+    "charge": ChargeAnswer,
+    "refund": RefundAnswer,
+    "webhook_endpoint": EndpointAnswer,
+    "endpoint": EndpointAnswer,
+}
+_WITH_PAYMENT = {
+    types.CHARGE_PAID,
+    types.CHARGE_PAID_LATE,
+    types.CHARGE_DOUBLE_PAID,
+    types.CHARGE_AMOUNT_MISMATCHED,
+}
+_ID = "_[0-7][0-9a-hjkmnp-tv-z]{25}$"
+_REF = "#/components/schemas/"
+_TIME = {"type": "string", "format": "date-time"}
+_TEXT_OR_NULL = {"type": ["string", "null"]}
+_PAYMENT = {
+    "type": "object",
+    "description": "The payment that this is about, as its provider tells of it.",
+    "properties": {
+        "provider": {"type": "string"},
+        "out_trade_no": {"type": "string"},
+        "provider_ref": _TEXT_OR_NULL,
+        "amount_received": {"type": ["integer", "null"]},
+        "currency": _TEXT_OR_NULL,
+        "accepted_by": _TEXT_OR_NULL,
+    },
+    "required": ["provider", "out_trade_no", "provider_ref", "amount_received", "currency", "accepted_by"],
+    "additionalProperties": False,
+}
+
+
+def add_events(document: dict[str, Any]) -> None:
+    """Add every event type to an OpenAPI document that knows the objects already."""
+    document["webhooks"] = {name: _message(name) for name in types.ALL}
+    document["components"]["schemas"] |= {schema_name(name): _schema(name) for name in types.ALL}
+
+
+def schema_name(event_type: str) -> str:
+    """``"charge.paid" -> "ChargePaidEvent"``."""
+    return "".join(word.capitalize() for word in event_type.replace(".", "_").split("_")) + "Event"
+
+
+def _message(event_type: str) -> dict[str, Any]:
+    schema = {"$ref": _REF + schema_name(event_type)}
+    return {
+        "post": {
+            "summary": event_type,
+            "description": WHEN[event_type],
+            "requestBody": {"required": True, "content": {"application/json": {"schema": schema}}},
+            "responses": {"2XX": {"description": "You have it.  Anything else, and it comes again later."}},
+        }
+    }
+
+
+def _schema(event_type: str) -> dict[str, Any]:
+    data: dict[str, Any] = {
+        "type": "object",
+        "properties": {"object": {"$ref": _REF + _OBJECTS[event_type.partition(".")[0]].__name__}},
+        "required": ["object"],
+        "additionalProperties": False,
+    }
+    if event_type in _WITH_PAYMENT:
+        data["properties"]["payment"] = _PAYMENT
+        data["required"].append("payment")
+    properties = {
+        "id": {"type": "string", "pattern": "^evt" + _ID},
+        "object": {"const": "event"},
+        "type": {"const": event_type},
+        "created_at": _TIME,
+        "timestamp": _TIME,
+        "livemode": {"type": "boolean"},
+        "sequence": {"type": "integer", "minimum": 1},
+        "data": data,
+    }
+    return {
+        "title": schema_name(event_type),
+        "description": WHEN[event_type],
+        "type": "object",
+        "properties": properties,
+        "required": list(properties),
+        "additionalProperties": False,
+    }
