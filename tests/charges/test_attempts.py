@@ -20,6 +20,7 @@ from app.providers.alipay import Alipay
 from app.providers.base import CallBridge, Redirect, Scene, ShowQR
 from app.queue import Job
 from tests.books import charge_of, make_attempt, make_charge, row_of, rows_of, start
+from tests.far_side import Trade
 from tests.providers import alipay_forge
 
 
@@ -309,9 +310,7 @@ def test_a_stale_step_that_its_network_will_not_renew_is_over(merchant, far_side
     charge = make_charge(merchant, life=timedelta(hours=5))
     monkeypatch.setattr(Alipay, "start", lambda self, order: ShowQR("https://qr.example/1", good_for_s=60))
     number = make_attempt(merchant, charge.id)
-    far_side.trades[number] = far_side._order(
-        {"out_trade_no": number, "total_amount": "12.50", "time_expire": "2100-01-01 00:00:00"}
-    )
+    far_side.trades[number] = Trade(number, Money(1250, "CNY"), charge.expires_at)
     far_side.open(number)
     at(timedelta(minutes=2))
 
