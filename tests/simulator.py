@@ -35,6 +35,7 @@ from app.merchants import accounts, keys, people
 from app.providers import rsa
 from app.providers.base import HttpAnswer
 from app.webhooks import endpoints
+from app.webhooks.models import WebhookEndpoint
 from tests.far_side import AlipayFarSide, Network
 from tests.far_side_unionpay import UnionPayFarSide
 from tests.far_side_wechatpay import WechatPayFarSide
@@ -42,6 +43,7 @@ from tests.providers import alipay_forge, unionpay_forge, wechatpay_forge
 
 BEGINS = datetime(2026, 12, 31, 14, 40, tzinfo=UTC)  # 22:40 in Beijing: UnionPay's day ends, then the year
 TICK = timedelta(microseconds=100)  # whenever somebody looks at the clock, so that no two moments are one
+_AS_NEW = {"disabled_at": None, "failing_since": None, "failed_rounds": 0, "next_probe_at": None}
 STAYS = ("merchants", "users", "api_keys", "provider_accounts", "webhook_endpoints", "alembic_version")
 
 
@@ -105,7 +107,7 @@ class Stage:
                 if table.name not in STAYS:
                     tx.execute(sa.delete(table))
             tx.execute(sa.text("UPDATE api_keys SET last_used_at = NULL"))
-            tx.execute(sa.text("UPDATE webhook_endpoints SET failing_since = NULL, disabled_at = NULL"))
+            tx.execute(sa.update(WebhookEndpoint).values(_AS_NEW))
 
 
 @contextmanager

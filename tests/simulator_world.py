@@ -505,7 +505,7 @@ class World:
         # Until it is written down that they were heard, they may be sent again.
         self.rules.excused.update(held)
         self.simulation.stop("webhooks are on the wire")
-        lost = delivery.record([self._sent(parcel, hears) for parcel in parcels])
+        lost, _ = delivery.record([self._sent(parcel, hears) for parcel in parcels])
         self.rules.excused.subtract(held - {result.parcel.event_id for result in lost})
 
     def _hear(self, parcel: Parcel) -> None:
