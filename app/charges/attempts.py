@@ -282,6 +282,14 @@ def _has_step(attempt: sa.Row[Any], now: datetime) -> bool:
     return attempt.next_step is not None and is_fresh(attempt.step_expires_at, attempt.expires_at, now)
 
 
+# A charge may be canceled, or paid another way, while its provider is on the line.
+_IS_WANTED = sa.exists().where(
+    _charges.c.merchant_id == _attempts.c.merchant_id,
+    _charges.c.id == _attempts.c.charge_id,
+    _charges.c.state == ChargeState.PENDING,
+)
+
+
 def _store(
     tx: Connection, charge_id: str, account: OpenAccount, payer: Payer, *, instead_of: str | None = None
 ) -> tuple[sa.Row[Any], sa.Row[Any]]:
@@ -402,6 +410,7 @@ def _keep_step(tx: Connection, attempt: sa.Row[Any], step: NextStep) -> sa.Row[A
             _attempts.c.id == attempt.id,
             _attempts.c.state == AttemptState.STARTED,
             _attempts.c.expires_at > now,
+            _IS_WANTED,
         )
         .values(next_step={"kind": type(step).__name__, **asdict(step)}, step_expires_at=ends)
         .returning(*_attempts.c)

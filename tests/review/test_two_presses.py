@@ -5,9 +5,11 @@ from __future__ import annotations
 import threading
 
 import pytest
+import sqlalchemy as sa
 
-from app.charges.models import Attempt
-from app.charges.states import AttemptState
+from app.charges.models import Attempt, Charge
+from app.charges.states import AttemptState, ChargeState
+from app.db import transaction
 from app.errors import Conflict, PlatformError, ProviderRejected
 from app.providers.base import ShowQR
 from app.queue import Job, Kind
@@ -70,3 +72,20 @@ def test_nobody_is_shown_how_to_pay_what_nobody_asks_about(merchant, press_twice
     attempt = row_of(Attempt, charge_id=charge.id)
     assert (attempt.state, attempt.next_step) == (AttemptState.FAILED, None)
     assert rows_of(Job, kind=Kind.QUERY) == []
+
+
+def test_nobody_is_shown_how_to_pay_what_was_withdrawn_meanwhile(merchant, far_side, monkeypatch):
+    charge = make_charge(merchant)
+    answer = far_side.send
+
+    def send(*args, **kwargs):
+        with transaction() as tx:
+            tx.execute(sa.update(Charge.__table__).values(state=ChargeState.CANCELED))
+        return answer(*args, **kwargs)
+
+    monkeypatch.setattr(far_side, "send", send)
+    with pytest.raises(Conflict, match="ended meanwhile"):
+        start(merchant, charge.id)
+    attempt = row_of(Attempt, charge_id=charge.id)
+    assert (attempt.state, attempt.next_step) == (AttemptState.STARTED, None)
+    assert [job.subject_id for job in rows_of(Job, kind=Kind.QUERY)] == [attempt.id]
