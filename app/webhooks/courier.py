@@ -25,8 +25,8 @@ RECORD_AT = 100  # results are written when there are so many,
 UNRECORDED_MAX = 200  # answers in memory; a kill makes us send them again, so with more of them we wait
 RECORD_AFTER_S = 0.1  # or when the oldest is this old: nobody's result waits for a slow neighbour
 RINGS_MAX = 1000  # kept open in memory
-POLL_S = 0.02  # how often to look for new work while some is on the wire
-DESK_S = 0.005  # how often to look whether the desk is through, while some is on the wire
+POLL_S = 0.01  # how often to look for new work while some is on the wire
+DESK_S = 0.002  # how often to look whether the desk is through, while some is on the wire
 
 T = TypeVar("T")
 
