@@ -7,12 +7,23 @@ the adapters are tested.  A stranger that accepts both vouches for the two at on
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
 from app import clock
 from app.providers.alipay import Alipay
-from app.providers.base import AppParams, CallBridge, HttpAnswer, Inbound, NextStep, Outcome, Redirect, Scene
+from app.providers.base import (
+    AppParams,
+    CallBridge,
+    HttpAnswer,
+    Inbound,
+    NextStep,
+    Outcome,
+    PaymentOrder,
+    Redirect,
+    Scene,
+)
 from app.providers.wechatpay import WechatPay
 from tests.providers import alipay_forge, wechatpay_forge
 from tests.providers.contract import PRICE, REF, REFUND, Forge, Sent, Verb, Wire, act, order
@@ -83,14 +94,21 @@ def _alipay_requests(mode: str) -> Iterator[tuple[str, dict[str, str]]]:
     adapter = Alipay(alipay_forge.CERT_MODE if mode == "cert" else alipay_forge.KEY_MODE, wire)
     for scene in sorted(adapter.info.scenes):
         wire.clear()
-        wire.gives(*forge.started(order(scene)))
-        step = adapter.start(order(scene))
+        asked = _order(scene)
+        wire.gives(*forge.started(asked))
+        step = adapter.start(asked)
         yield f"start {scene}", alipay_forge.sent_params(wire) if wire.sent else _unsent_params(step)
     for verb in (Verb.QUERY, Verb.CLOSE, Verb.REFUND, Verb.QUERY_REFUND, Verb.STATEMENT):
         wire.clear()
         wire.gives(*_answers(forge, verb))
         act(adapter, verb, Scene.DESKTOP)
         yield verb.value, alipay_forge.sent_params(wire)
+
+
+def _order(scene: Scene) -> PaymentOrder:
+    """One that is sent the moment it was begun, which was years ago."""
+    asked = order(scene)
+    return replace(asked, asked_at=asked.ref.started_at)
 
 
 def _unsent_params(step: NextStep) -> dict[str, str]:
@@ -123,8 +141,9 @@ def _wechat_requests(mode: str) -> tuple[list[dict[str, str]], list[dict[str, An
     requests, papers = [], []
     for scene in sorted(adapter.info.scenes):
         wire.clear()
-        wire.gives(*forge.started(order(scene)))
-        papers += _papers(adapter.start(order(scene)))
+        asked = _order(scene)
+        wire.gives(*forge.started(asked))
+        papers += _papers(adapter.start(asked))
         requests += [_signed(f"start {scene}", sent) for sent in wire.sent]
     for verb in (Verb.QUERY, Verb.CLOSE, Verb.REFUND, Verb.QUERY_REFUND, Verb.STATEMENT):
         wire.clear()
