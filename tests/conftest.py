@@ -7,6 +7,7 @@ SQLite, CREATE DATABASE … TEMPLATE on PostgreSQL).
 from __future__ import annotations
 
 import shutil
+import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -29,6 +30,10 @@ from tests.far_side import AlipayFarSide
 from tests.providers import alipay_forge
 
 pytest_plugins = ["tests.strict"]
+
+# A shell starts what runs in its background deaf to Ctrl-C, and a child inherits that: tests that
+# press Ctrl-C would wait for ever.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # How long an example takes says how busy the machine is, and nothing of the code.
 hypothesis.settings.register_profile("mafu", deadline=None)

@@ -30,12 +30,14 @@ def real_things(app: Flask, shop: Shop) -> dict[str, str]:
     """What stands for each example's id, by prefix."""
     api = Api(app.test_client(), shop.key)
     endpoints = api.get("/v1/webhook_endpoints").get_json()["data"]  # there may be only so many
+    endpoint = endpoints[0] if endpoints else api.endpoint().get_json()  # before what it is told of
     return {
         "ch": api.charge().get_json()["id"],
         "paid": make_paid(shop).id,
         "re": api.refund(make_paid(shop).id, amount=1).get_json()["id"],
-        "we": (endpoints[0] if endpoints else api.endpoint().get_json())["id"],
+        "we": endpoint["id"],
         "evt": api.get("/v1/events").get_json()["data"][0]["id"],
+        "dlv": api.get("/v1/deliveries").get_json()["data"][0]["id"],
         "key": api.post("/v1/api_keys", {"name": "till", "scopes": ["charges:read"]}).get_json()["id"],
         "req": log_call(shop.id, "key_1"),
     }
@@ -45,7 +47,7 @@ def run_curl(app: Flask, text: str, shop: Shop, things: dict[str, str]) -> Any:
     """Do what a shell would do with this line, with ids that exist."""
     if "/v1/refunds" in text and '{"charge"' in text:
         things = {**things, "ch": things["paid"]}
-    text = re.sub(r"\b(ch|re|we|evt|key|req)_[0-9a-z]{26}", lambda found: things[found[1]], text)
+    text = re.sub(r"\b(ch|re|we|evt|dlv|key|req)_[0-9a-z]{26}", lambda found: things[found[1]], text)
     text = text.replace("$MAFU_KEY", shop.key).replace("order-20260115-0042", things["req"])
     words = shlex.split(text.replace("\\\n", " "))
     assert words.pop(0) == "curl"
