@@ -25,6 +25,7 @@ from app.errors import SettingsError
 KEEP_DAYS_MIN = 30  # who comes back from a long holiday can still catch up
 SECRET_CHARS_MIN = 32  # 32 characters of base64 carry 192 bits
 _PROXY = re.compile(r"http://([!-.0-9;-?A-~]+:[!-.0-9;-?A-~]+@)?[0-9A-Za-z.-]+:[1-9][0-9]{0,4}/?", re.ASCII)
+LOOPBACK = ("127.0.0.1", "::1", "localhost")
 _WEAK = ("changeme", "secret", "password", "example", "default")
 
 CommaList = Annotated[tuple[str, ...], NoDecode]
@@ -54,6 +55,7 @@ class Settings(BaseSettings):
     host: str = Field("127.0.0.1", validation_alias="HOST")
     port: int = Field(8000, validation_alias="PORT", ge=1, le=65535)
     sandbox_port: int = Field(8001, validation_alias="SANDBOX_PORT", ge=1, le=65535)
+    sandbox_url: str = ""  # where this machine steers a sandbox; in demo mode the demo's if left out
     base_url: str = ""  # where shoppers and providers reach us; printed on paper, so choose it well
     # Oldest to newest: the newest signs, all verify.  Comma-separated.
     secret_keys: CommaList = Field((), repr=False)  # payment links, sessions, forms
@@ -117,6 +119,13 @@ class Settings(BaseSettings):
             raise ValueError("must look like https://pay.example.com")
         return value.rstrip("/")
 
+    @field_validator("sandbox_url")
+    @classmethod
+    def _is_place(cls, value: str) -> str:
+        if value and not _is_web_address(value):
+            raise ValueError("must look like http://127.0.0.1:8001")
+        return value.rstrip("/")
+
     @field_validator("secret_keys", "encryption_keys")
     @classmethod
     def _are_strong(cls, value: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
@@ -164,6 +173,15 @@ class Settings(BaseSettings):
     def origin(self) -> str:
         """The address in links: the configured one, else this machine's."""
         return self.base_url or f"http://{'127.0.0.1' if self.host == '0.0.0.0' else self.host}:{self.port}"  # noqa: S104
+
+    @property
+    def sandbox_origin(self) -> str:
+        """Where the sandbox is steered from this machine; empty if there is none."""
+        if self.sandbox_url or not self.is_demo:
+            return self.sandbox_url
+        # The demo's sandbox is always on loopback as well: see cli/places.py.
+        near = self.host if self.host in LOOPBACK else "127.0.0.1"
+        return f"http://{f'[{near}]' if ':' in near else near}:{self.sandbox_port}"
 
     @property
     def sqlalchemy_url(self) -> str:

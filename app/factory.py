@@ -20,7 +20,7 @@ from app import cli, db, frame, guide, i18n, logs, problems, runtime, telemetry,
 from app.answers import ErrorAnswer
 from app.callbacks import views as callbacks_views
 from app.charges import api as charges_api
-from app.charges import balance_api, batch_api, batch_views, refunds_api, refunds_views
+from app.charges import balance_api, batch_api, batch_views, refunds_api, refunds_views, test_helpers_api
 from app.charges import views as charges_views
 from app.checkout import views as checkout_views
 from app.config import Settings, load_settings
@@ -44,6 +44,7 @@ APIS = (
     webhooks_api.bp,
     webhooks_api.events_bp,
     webhooks_api.deliveries_bp,
+    test_helpers_api.bp,
 )
 ROOMS = (
     merchants_views.bp,

@@ -6,6 +6,7 @@ SQLite, CREATE DATABASE … TEMPLATE on PostgreSQL).
 
 from __future__ import annotations
 
+import functools
 import shutil
 import signal
 from collections.abc import Callable, Iterator
@@ -18,18 +19,21 @@ from typing import Any
 import flask_migrate
 import hypothesis
 import pytest
+from argon2 import PasswordHasher
 from flask import Flask
 from flask.testing import FlaskClient
+from jinja2.bccache import Bucket, BytecodeCache
 
 from app import clock, db
 from app.config import Settings, load_settings
 from app.factory import create_app
 from app.merchants import accounts, keys, people
+from app.providers import rsa
 from tests import postgres
 from tests.far_side import AlipayFarSide
 from tests.providers import alipay_forge
 
-pytest_plugins = ["tests.strict"]
+pytest_plugins = ["tests.strict", "tests.networks"]
 
 # A shell starts what runs in its background deaf to Ctrl-C, and a child inherits that: tests that
 # press Ctrl-C would wait for ever.
@@ -38,6 +42,26 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 # How long an example takes says how busy the machine is, and nothing of the code.
 hypothesis.settings.register_profile("mafu", deadline=None)
 hypothesis.settings.load_profile("mafu")
+
+
+class _Compiled(BytecodeCache):
+    """Templates compiled once in this process, whichever application asks for them."""
+
+    def __init__(self) -> None:
+        self.known: dict[str, bytes] = {}
+
+    def load_bytecode(self, bucket: Bucket) -> None:
+        if bucket.key in self.known:
+            bucket.bytecode_from_string(self.known[bucket.key])
+
+    def dump_bytecode(self, bucket: Bucket) -> None:
+        self.known[bucket.key] = bucket.bytecode_to_string()
+
+
+# What would be done anew for each of some thousand applications, with the same end.
+_TEMPLATES = _Compiled()
+rsa.serialization.load_der_private_key = functools.cache(rsa.serialization.load_der_private_key)
+people._hasher = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
 
 ROOT = Path(__file__).parents[1]
 KEYS = {
@@ -70,7 +94,7 @@ def pg_cluster() -> Iterator[postgres.Cluster | None]:
 
 @pytest.fixture(scope="session")
 def templates(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """Migrated databases by kind, filled in when first asked for."""
+    """Migrated databases by kind, filled in when first asked for; "emptied" is one that can be used again."""
     return {"folder": str(tmp_path_factory.mktemp("templates"))}
 
 
@@ -164,15 +188,19 @@ def fresh_database(request: pytest.FixtureRequest, folder: Path, templates: dict
     if "postgresql" not in templates:
         templates["postgresql"] = cluster.new_database()
         _migrate(templates["postgresql"], folder)
-    url = cluster.new_database(template=templates["postgresql"])
+    url = templates.pop("emptied", None) or cluster.new_database(template=templates["postgresql"])
     yield url
-    cluster.drop(url)
+    if "emptied" not in templates and cluster.empty(url, templates["postgresql"]):
+        templates["emptied"] = url
+    else:
+        cluster.drop(url)
 
 
 @contextmanager
 def running(settings: Settings, far_side: AlipayFarSide | None = None) -> Iterator[Flask]:
     """An application with its context pushed; its connections are closed at the end."""
     application = create_app(settings)
+    application.jinja_env.bytecode_cache = _TEMPLATES
     if far_side is not None:
         mine = application.extensions["mafu.runtime"]
         application.extensions["mafu.runtime"] = replace(mine, outbound=far_side)

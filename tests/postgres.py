@@ -65,6 +65,20 @@ kill "$ear" 2>/dev/null
 """
 
 
+_OTHERS: LiteralString = (
+    "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+)
+# A copy has its template's object numbers until something is made anew in it.
+_SHAPE: LiteralString = (
+    "SELECT (SELECT sum(oid::bigint) FROM pg_class WHERE relnamespace = 'public'::regnamespace),"
+    " (SELECT sum(oid::bigint) FROM pg_constraint), (SELECT sum(oid::bigint) FROM pg_trigger),"
+    " (SELECT count(*) FROM pg_attribute)"
+)
+_TABLES: LiteralString = (
+    "SELECT tablename FROM pg_tables WHERE schemaname = 'public' AND tablename <> 'alembic_version'"
+)
+
+
 class _Who(TypedDict, total=False):
     """Whom ``subprocess`` becomes."""
 
@@ -83,6 +97,7 @@ class Cluster:
 
     admin_url: str
     made: set[str] = field(default_factory=set)
+    shapes: dict[str, tuple[object, ...] | None] = field(default_factory=dict)
 
     def new_database(self, template: str | None = None) -> str:
         """The URL of a new, empty database, or of a copy of the one that ``template`` (a URL) names.
@@ -100,6 +115,34 @@ class Cluster:
         """Remove a database of ``new_database``, whoever is still connected to it."""
         self._run("DROP DATABASE IF EXISTS {} WITH (FORCE)", _name_in(url))
         self.made.discard(url)
+
+    def empty(self, url: str, template: str) -> bool:
+        """Take all rows out of a copy of ``template``, so that it is as good as a new one; False if it is
+        not: somebody is still connected, or its tables were altered.
+
+        Fifty times as fast as to make a database anew.
+        """
+        with psycopg.connect(url, autocommit=True) as connection:
+            for pause_s in (0, 0.01, 0.02, 0.05):  # who has hung up is seen to be gone a moment later
+                time.sleep(pause_s)
+                if connection.execute(_OTHERS).fetchone() == (0,):
+                    break
+            else:
+                return False
+            if connection.execute(_SHAPE).fetchone() != self._shape(template):
+                return False
+            names = [sql.Identifier(name) for (name,) in connection.execute(_TABLES)]
+            emptied = [sql.SQL("DELETE FROM {}").format(name) for name in names]
+            # Without triggers and foreign keys, which have their own ideas of what may be deleted.
+            statements = [sql.SQL("SET session_replication_role = replica"), *emptied]
+            connection.execute(sql.SQL("; ").join(statements))
+        return True
+
+    def _shape(self, url: str) -> tuple[object, ...] | None:
+        if url not in self.shapes:
+            with psycopg.connect(url) as connection:
+                self.shapes[url] = connection.execute(_SHAPE).fetchone()
+        return self.shapes[url]
 
     def _run(self, statement: LiteralString, *names: str) -> None:
         with psycopg.connect(self.admin_url, autocommit=True) as connection:

@@ -6,10 +6,9 @@ import errno
 import socket
 from dataclasses import dataclass
 
-from app.config import Settings
+from app.config import LOOPBACK, Settings
 
 _EVERYWHERE = ("0.0.0.0", "::")  # noqa: S104  # what HOST may say, not what we bind unasked
-_LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,12 +29,12 @@ def places_of(settings: Settings) -> Places:
     shown = lan_address() if everywhere else settings.host
     near = "127.0.0.1" if everywhere else settings.host
     # The sandbox is always on loopback as well: the demo's webhooks go there, and nowhere else near.
-    also = () if everywhere or settings.host in _LOOPBACK else ("127.0.0.1",)
+    also = () if everywhere or settings.host in LOOPBACK else ("127.0.0.1",)
     return Places(
         base_url=settings.base_url or f"http://{_bracketed(shown)}:{settings.port}",
         sandbox_url=f"http://{_bracketed(shown)}:{settings.sandbox_port}",
         near_base_url=f"http://{_bracketed(near)}:{settings.port}",
-        near_sandbox_url=f"http://{_bracketed('127.0.0.1' if also else near)}:{settings.sandbox_port}",
+        near_sandbox_url=settings.sandbox_origin,
         binds=(f"{_bracketed(settings.host)}:{settings.port}",),
         sandbox_binds=tuple(f"{_bracketed(host)}:{settings.sandbox_port}" for host in (settings.host, *also)),
     )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -13,11 +12,9 @@ from typing import Any
 import pytest
 from click.testing import Result
 from flask import Flask
-from werkzeug.serving import make_server
 
-from sandbox import create_sandbox
-from sandbox.box import Box
 from tests.conftest import running, settings_for
+from tests.networks import served
 
 Run = Callable[..., Result]
 
@@ -65,31 +62,7 @@ def site() -> Iterator[Site]:
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     found.port = server.server_port
-    yield from _served(server, found)
-
-
-@pytest.fixture(scope="session")
-def network_keys(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """One set of the networks' keys for all tests: making them is slow, and they are not what is tested."""
-    return tmp_path_factory.mktemp("far")
-
-
-@pytest.fixture
-def house_of_networks(network_keys: Path) -> Iterator[Box]:
-    """A real sandbox in this process, which has forgotten everything but its keys."""
-    application = create_sandbox(str(network_keys), public_url="http://127.0.0.1:1", notify=False)
-    server = make_server("127.0.0.1", 0, application, threaded=True)
-    box: Box = application.extensions["sandbox"]
-    box.public_url = f"http://127.0.0.1:{server.port}"
-    yield from _served(server, box)
-    application.test_client().post("/control/reset", json={"apps": True})
-    box.store.close()
-
-
-@pytest.fixture
-def far(house_of_networks: Box) -> str:
-    """The sandbox's address."""
-    return house_of_networks.public_url
+    yield from served(server, found)
 
 
 @pytest.fixture
@@ -114,12 +87,3 @@ def run(house: Flask) -> Run:
 def json_of(result: Result) -> Any:
     assert result.exit_code == 0, result.output
     return json.loads(result.stdout)
-
-
-def _served(server: Any, found: Any) -> Iterator[Any]:
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
-    thread.start()
-    yield found
-    server.shutdown()
-    server.server_close()
-    thread.join()
