@@ -79,7 +79,7 @@ def listen_command(
     if since and not is_id(since, "evt"):
         raise click.UsageError("--since takes the id of an event: evt_…")
     with signals.noticed() as is_over:
-        feed = Feed.since(far, since) if since else Feed.from_now(far)
+        feed = Feed(far, since) if since else Feed.from_now(far)
         output.say(f"signed with {secret} (stable; your program verifies with it)")
         output.say(f"{far.url} → {forward_to}   Ctrl-C ends")
         program = _start(command, far, secret) if command else None

@@ -1,40 +1,38 @@
-"""Events in order and without a gap, whatever appears late, in however many pages."""
+"""Where a reader of events stands, and that it loses nothing.  Their order: tests/webhooks/test_feed.py."""
 
 from __future__ import annotations
 
 import json
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
-from email.utils import format_datetime
 
 import pytest
 
-from app.cli.feed import PAGE, SETTLED_AFTER, Feed
+from app.cli.feed import PAGE, Feed
+from app.cli.remote import Away
 from app.providers.base import HttpAnswer
-
-START = datetime(2026, 1, 15, 2, 0, tzinfo=UTC)
 
 
 @dataclass
 class Api:
-    """``GET /v1/events`` as Mafu answers it; ``now`` is its clock."""
+    """``GET /v1/events`` as Mafu answers it, in the order of commits."""
 
-    now: datetime = START
-    events: dict[str, str] = field(default_factory=dict)  # id -> when
-    calls: int = 0
+    events: list[str] = field(default_factory=list)
+    asked: list[dict[str, str]] = field(default_factory=list)
+    is_away_at: int = -1  # which call is not answered
 
-    def happens(self, number: int, at: datetime | None = None) -> str:
-        id_ = f"evt_{number + 1:026d}"
-        self.events[id_] = (at or self.now).isoformat()
-        return id_
-
-    def get(self, _path: str, *, limit: str, ending_before: str = "") -> HttpAnswer:
-        self.calls += 1
-        ids = sorted(id_ for id_ in self.events if id_ > ending_before)
-        shown = ids[: int(limit)] if ending_before else ids[-int(limit) :]
-        data = [{"id": id_, "created_at": self.events[id_]} for id_ in reversed(shown)]
-        body = json.dumps({"data": data, "has_more": len(ids) > len(shown)}).encode()
-        return HttpAnswer(200, {"date": format_datetime(self.now, usegmt=True)}, body)
+    def get(self, _path: str, **query: str) -> HttpAnswer:
+        self.asked.append(query)
+        if len(self.asked) - 1 == self.is_away_at:
+            raise Away("restarting")
+        limit = int(query["limit"])
+        if "after" in query:
+            begin = 0 if query["after"] == "start" else self.events.index(query["after"]) + 1
+            shown, rest = self.events[begin : begin + limit], self.events[begin + limit :]
+        else:
+            newest = sorted(self.events, reverse=True)
+            shown, rest = newest[:limit], newest[limit:]
+        body = {"data": [{"id": id_} for id_ in shown], "has_more": bool(rest)}
+        return HttpAnswer(200, {}, json.dumps(body).encode())
 
 
 @pytest.fixture
@@ -47,62 +45,44 @@ def ids(events) -> list[str]:
 
 
 def test_what_was_there_before_is_not_told(api):
-    for number in range(3):
-        api.happens(number)
+    api.events += ["evt_1", "evt_2"]
     feed = Feed.from_now(api)
     assert feed.look() == []
-    new = api.happens(3)
-    assert ids(feed.look()) == [new]
+    api.events.append("evt_3")
+    assert ids(feed.look()) == ["evt_3"]
     assert feed.look() == []
 
 
 def test_the_very_first_event_of_a_shop_is_told(api):
     feed = Feed.from_now(api)
-    new = api.happens(0)
-    assert ids(feed.look()) == [new]
+    api.events.append("evt_1")
+    assert ids(feed.look()) == ["evt_1"]
 
 
-def test_since_an_event_everything_younger_is_told_in_order_over_many_pages(api):
-    told = [api.happens(number, START - timedelta(hours=1)) for number in range(2 * PAGE + 7)]
-    feed = Feed.since(api, told[2])
-    assert ids(feed.look()) == told[3:]
+def test_one_that_is_committed_after_a_younger_one_is_told_in_its_turn(api):
+    feed = Feed.from_now(api)
+    api.events += ["evt_5"]
+    assert ids(feed.look()) == ["evt_5"]
+    api.events += ["evt_4"]
+    assert ids(feed.look()) == ["evt_4"]
+
+
+def test_everything_after_an_event_is_told_over_many_pages(api):
+    api.events += [f"evt_{number:03}" for number in range(2 * PAGE + 7)]
+    feed = Feed(api, "evt_002")
+    assert ids(feed.look()) == api.events[3:]
     assert feed.look() == []
 
 
-def test_an_event_that_appears_below_a_younger_one_is_told_once(api):
-    feed = Feed.from_now(api)
-    younger = api.happens(5)
-    assert ids(feed.look()) == [younger]
-    older = api.happens(4)  # its transaction was longer
-    assert ids(feed.look()) == [older]
-    assert feed.look() == []
+def test_a_page_that_does_not_come_loses_nothing_of_the_one_before(api):
+    api.events += [f"evt_{number:03}" for number in range(PAGE + 1)]
+    api.is_away_at = 1
+    feed = Feed(api)
+    with pytest.raises(Away):
+        feed.look()
+    assert ids(feed.look()) == api.events
 
 
-def test_one_that_was_late_when_we_began_is_told_too(api):
-    api.happens(1, START - timedelta(minutes=5))
-    api.happens(5)
-    feed = Feed.from_now(api)
-    late = api.happens(4)
-    assert ids(feed.look()) == [late]
-
-
-def test_what_is_settled_is_not_read_again(api):
-    feed = Feed.from_now(api)
-    for number in range(PAGE + 1):
-        api.happens(number)
-    assert len(feed.look()) == PAGE + 1
-    api.now += SETTLED_AFTER + timedelta(seconds=1)
-    feed.look()
-    api.calls = 0
-    feed.look()
-    assert api.calls == 1
-    assert feed._seen == set()
-
-
-def test_the_far_sides_clock_decides_and_not_ours(api, at):
-    at(timedelta(days=30))
-    feed = Feed.from_now(api)
-    younger = api.happens(5)
-    assert ids(feed.look()) == [younger]
-    older = api.happens(4)
-    assert ids(feed.look()) == [older]
+def test_what_it_is_narrowed_to_is_asked_for(api):
+    Feed(api).look(object_id="ch_1")
+    assert api.asked == [{"limit": str(PAGE), "after": "start", "object_id": "ch_1"}]

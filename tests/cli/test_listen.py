@@ -16,9 +16,9 @@ from werkzeug.serving import make_server
 from app.cli import listen
 from app.db import transaction
 from app.webhooks.outbox import Fact, emit
-from tests.cli.conftest import _served
 from tests.conftest import add_shop
 from tests.live import wait_until
+from tests.networks import served
 from tests.webhooks.receiver import receiving
 
 pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
@@ -35,7 +35,7 @@ def shop(house):
 def api(house, shop):
     """The application at an address of its own."""
     server = make_server("127.0.0.1", 0, house, threaded=True)
-    yield from _served(server, f"http://127.0.0.1:{server.port}")
+    yield from served(server, f"http://127.0.0.1:{server.port}")
 
 
 @pytest.fixture

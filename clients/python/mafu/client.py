@@ -15,8 +15,7 @@ import urllib.request
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
-from email.utils import parsedate_to_datetime
+from datetime import datetime
 from typing import Any, Generic, TypeVar
 from urllib.parse import quote, urlencode
 
@@ -28,12 +27,8 @@ TIMEOUT_S = 20.0
 TRIES = 4
 WAIT_MAX_S = 30.0
 PAGE = 100
-# An id is made before its transaction commits, so an event can appear after a younger one; by then it is
-# never older than this.
-SETTLED_AFTER = timedelta(seconds=15)
 _AGAIN = frozenset({429, 500, 502, 503, 504})
 _NOT_OURS = "the answer is not one of Mafu's: check base_url"
-_FIRST_EVENT = "evt_" + "0" * 26
 
 T = TypeVar("T", Charge, Refund, Event, WebhookEndpoint)
 
@@ -54,6 +49,7 @@ class Mafu:
         self.refunds = Refunds(line)
         self.events = Events(line)
         self.webhook_endpoints = WebhookEndpoints(line)
+        self.test_helpers = TestHelpers(line)
 
     def __repr__(self) -> str:
         return "Mafu(…)"
@@ -61,11 +57,10 @@ class Mafu:
 
 @dataclass(frozen=True, slots=True)
 class Page(Generic[T]):
-    """One page of a list, newest first, as the API gives it."""
+    """One page of a list, as the API gives it."""
 
     data: tuple[T, ...]
     has_more: bool
-    as_of: datetime = field(compare=False)
 
 
 class Charges:
@@ -100,7 +95,7 @@ class Charges:
 
     def create_from_csv(self, file: bytes) -> tuple[BatchLine, ...]:
         """Up to 1,000 lines, each with an order number; a file sent again makes nothing twice."""
-        body, _ = self._line.send("POST", "/charges/batch", file, None, content_type="text/csv")
+        body = self._line.send("POST", "/charges/batch", file, None, content_type="text/csv")
         return tuple(BatchLine.read(one) for one in _parsed(body)["data"])
 
     def get(self, charge_id: str) -> Charge:
@@ -187,19 +182,25 @@ class Events:
         return self._line.walk("/events", {"type": type, "object_id": object_id}, Event.read)
 
     def after(self, event_id: str | None = None) -> Iterator[Event]:
-        """Everything that happened after an event, oldest first: how to catch up after an outage.
+        """Everything that was committed after an event, oldest first: how to catch up after an outage.
 
-        From the very beginning without one.  Give it the last id you have handled; an event that was
-        committed late may come once more, so drop ids that you know.
+        From the oldest that is kept without one.  Give it the last id that you have handled.  Raises
+        NotFound if that event is not kept any more.
         """
-        reader = _Reader(self._line, event_id or _FIRST_EVENT)
-        yield from reader.look()
+        has_more, last = True, event_id or "start"
+        while has_more:
+            page = self._line.page("/events", {"after": last}, Event.read)
+            for event in page.data:
+                yield event
+                last = event.id
+            has_more = page.has_more
 
     def follow(self, event_id: str | None = None, *, every_s: float = 1.0) -> Iterator[Event]:
         """The same, and on and on: each event once, in order, without a gap.  Never ends by itself."""
-        reader = _Reader(self._line, event_id or _FIRST_EVENT)
         while True:
-            yield from reader.look()
+            for event in self.after(event_id):
+                yield event
+                event_id = event.id
             time.sleep(every_s)
 
 
@@ -234,28 +235,46 @@ class WebhookEndpoints:
         self._line.delete(f"/webhook_endpoints/{_part(endpoint_id)}")
 
 
-class _Reader:
-    """Where a reader of events stands: each look goes back over what may not have been settled."""
+class TestHelpers:
+    """``/v1/test_helpers``: in test mode, your tests play the shopper, and need not wait."""
 
-    def __init__(self, line: _Line, floor: str) -> None:
+    __test__ = False  # nothing for pytest to collect
+
+    def __init__(self, line: _Line) -> None:
         self._line = line
-        self._floor = floor  # everything up to here has been handed out
-        self._seen: set[str] = set()  # what has been handed out above it
 
-    def look(self) -> Iterator[Event]:
-        cursor, has_more, is_settled = self._floor, True, True
-        while has_more:
-            page = self._line.page("/events", {"ending_before": cursor}, Event.read)
-            for event in reversed(page.data):
-                if event.id not in self._seen:
-                    yield event
-                    self._seen.add(event.id)  # handed out and come back for more: so it was handled
-                is_settled = is_settled and event.created_at < page.as_of - SETTLED_AFTER
-                if is_settled:
-                    self._floor = event.id
-                    self._seen.discard(event.id)
-            has_more = page.has_more and bool(page.data)
-            cursor = page.data[0].id if page.data else cursor
+    def begin(self, charge_id: str, *, provider: str | None = None) -> Charge:
+        """The shopper chooses a wallet, scans its code, and does nothing more."""
+        return self._act(charge_id, "begin", {"provider": provider})
+
+    def pay(self, charge_id: str, *, provider: str | None = None, amount: int | None = None) -> Charge:
+        """The shopper approves; another sum than was asked if ``amount`` says so."""
+        return self._act(charge_id, "pay", {"provider": provider, "amount": amount})
+
+    def decline(self, charge_id: str, *, provider: str | None = None) -> Charge:
+        """The wallet refuses."""
+        return self._act(charge_id, "decline", {"provider": provider})
+
+    def expire(self, charge_id: str) -> Charge:
+        """The charge's time ends now."""
+        return self._act(charge_id, "expire", None)
+
+    def pull_lever(
+        self,
+        charge_id: str,
+        name: str,
+        *,
+        value: str | None = None,
+        times: int | None = None,
+        provider: str | None = None,
+    ) -> None:
+        """Bend what happens next to this payment: a lever of the sandbox."""
+        body = {"name": name, "value": value, "times": times, "provider": provider}
+        self._line.post(f"/test_helpers/charges/{_part(charge_id)}/levers", body, is_harmless=True)
+
+    def _act(self, charge_id: str, verb: str, body: Mapping[str, Any] | None) -> Charge:
+        path = f"/test_helpers/charges/{_part(charge_id)}/{verb}"
+        return Charge.read(self._line.post(path, body, is_harmless=True))
 
 
 class _NoRedirects(urllib.request.HTTPRedirectHandler):
@@ -297,15 +316,12 @@ class _Line:
         return self._json("POST", path, given, key)
 
     def fetch(self, path: str) -> bytes:
-        return self.send("GET", path, None, None)[0]
+        return self.send("GET", path, None, None)
 
     def page(self, path: str, query: Mapping[str, str | None], read: Callable[[Json], T]) -> Page[T]:
         given = {name: value for name, value in query.items() if value is not None} | {"limit": str(PAGE)}
-        body, date = self.send("GET", f"{path}?{urlencode(given)}", None, None)
-        listed = _parsed(body)
-        return Page(
-            tuple(read(one) for one in listed["data"]), listed["has_more"], parsedate_to_datetime(date)
-        )
+        listed = _parsed(self.send("GET", f"{path}?{urlencode(given)}", None, None))
+        return Page(tuple(read(one) for one in listed["data"]), listed["has_more"])
 
     def walk(self, path: str, query: Mapping[str, str | None], read: Callable[[Json], T]) -> Iterator[T]:
         cursor: str | None = None
@@ -320,7 +336,7 @@ class _Line:
         self, method: str, path: str, body: Mapping[str, Any] | None = None, key: str | None = None
     ) -> Json:
         sent = None if body is None else json.dumps(body).encode()
-        return _parsed(self.send(method, path, sent, key)[0])
+        return _parsed(self.send(method, path, sent, key))
 
     def send(
         self,
@@ -330,8 +346,8 @@ class _Line:
         key: str | None,
         *,
         content_type: str = "application/json",
-    ) -> tuple[bytes, str]:
-        """The body and the date of an answer, after as many tries as it takes.  Raises MafuError."""
+    ) -> bytes:
+        """The body of an answer, after as many tries as it takes.  Raises MafuError."""
         headers = {"Authorization": f"Bearer {self.key}", "User-Agent": f"mafu-python/{VERSION}"}
         if body is not None:
             headers["Content-Type"] = content_type
@@ -342,7 +358,7 @@ class _Line:
             wait_s = min(WAIT_MAX_S, 0.5 * 2**number) * random.uniform(0.5, 1.0)
             try:
                 with self.opener.open(request, timeout=self.timeout_s) as answer:
-                    return answer.read(), answer.headers.get("Date", "")
+                    return bytes(answer.read())
             except urllib.error.HTTPError as error:
                 with error:
                     problem = _problem(error)
