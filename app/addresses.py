@@ -88,6 +88,14 @@ class Guard:
             return not any(address in network for network in _PRIVATE_V4)
         return address in _GLOBAL_V6 and not any(address in network for network in _PRIVATE_V6)
 
+    def is_own(self, host: str) -> bool:
+        """Whether a host is spelled as an address in one of the allowed networks."""
+        try:
+            literal = _literal_address(host)
+        except InvalidRequest:
+            return False
+        return literal is not None and any(literal in network for network in self.allowed)
+
     def check_url(self, url: str) -> None:
         """Raises InvalidRequest (param ``url``) unless a webhook may be sent there."""
         if len(url) > URL_MAX_CHARS:

@@ -62,6 +62,7 @@ class Settings(BaseSettings):
     encryption_keys: CommaList = Field((), repr=False)  # credentials at rest
     webhook_allow: CommaList = ()  # networks that webhooks may reach besides public addresses
     webhook_ports: CommaList = ("443", "8443")
+    webhook_host_rate: int = Field(100, ge=0)  # messages a second to one host and process; 0: no limit
     webhook_proxy: str = Field("", repr=False)  # webhooks go through it, and it judges addresses
     # For how many days; 0 is for ever.  Nothing that is on its way is ever forgotten.
     keep_tries_days: int = Field(90, ge=0)  # the log of webhook tries

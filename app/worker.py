@@ -28,6 +28,7 @@ from app.queue import Claim, Kind
 from app.runtime import settings
 from app.webhooks import endpoints, retention
 from app.webhooks.courier import Courier
+from app.webhooks.hosts import HostPace
 
 # Each kind of job and who does it.  Deliveries are not here: a thread of their own drives many at once.
 JOBS: dict[Kind, Callable[[Claim], None]] = {
@@ -93,8 +94,9 @@ def _enter(app: Flask, loop: Callable[[threading.Event], None], stop: threading.
 def _deliver(app: Flask, stop: threading.Event) -> None:
     """The thread of the webhooks, with two more that claim and record for it."""
     with desk_for(app) as desk:
-        sender = Sender(endpoints.guard_of(settings()), proxy=settings().webhook_proxy)
-        courier = Courier(sender, desk=desk)
+        guard, per_s = endpoints.guard_of(settings()), settings().webhook_host_rate
+        sender = Sender(guard, proxy=settings().webhook_proxy)
+        courier = Courier(sender, desk=desk, pace=HostPace(guard, per_s) if per_s else None)
 
         def turn() -> bool:
             courier.step()

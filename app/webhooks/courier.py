@@ -17,6 +17,7 @@ from app.runtime import vault
 from app.vault import SealBroken
 from app.webhooks.delivery import LEASE, Parcel, Result, claim_parcels, disable_hopeless, record
 from app.webhooks.endpoints import secret_place
+from app.webhooks.hosts import HostPace
 from app.webhooks.lanes import SLOW_S, Lanes
 from app.webhooks.signature import headers_for, schemes_of
 
@@ -65,9 +66,16 @@ class Courier:
     """
 
     def __init__(
-        self, sender: Sender, *, batch: int = BATCH, desk: Executor | None = None, lease: timedelta = LEASE
+        self,
+        sender: Sender,
+        *,
+        batch: int = BATCH,
+        desk: Executor | None = None,
+        lease: timedelta = LEASE,
+        pace: HostPace | None = None,
     ) -> None:
         self._sender = sender
+        self._pace = pace
         self._lease = lease
         self._batch = batch
         self._desk = desk or Inline()
@@ -143,6 +151,10 @@ class Courier:
         parcels, count = claiming.result()
         now_s = time.monotonic()
         for parcel in parcels:
+            wait_s = self._pace.wait_s(parcel.url) if self._pace else 0.0
+            if wait_s:
+                self._turned_away.append((parcel.claim, wait_s))
+                continue
             self._lanes.join(parcel.endpoint_id, parcel, now_s, is_ailing=parcel.failing_since is not None)
         self._found_nothing = count == 0
         self._next_claim_s = 0.0 if count == self._batch else now_s + POLL_S
