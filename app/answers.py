@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Mapping
 from functools import wraps
 from typing import Annotated, Any, get_type_hints
 
 from flask import Response, g, request
 from flask_openapi.types import ResponseDict
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+)
 from pydantic_core import PydanticCustomError
 from pydantic_core.core_schema import ValidationInfo
 from werkzeug.exceptions import UnsupportedMediaType
@@ -24,6 +33,7 @@ from app.strict_json import parse_object
 SECURITY: list[dict[str, list[Any]]] = [{"bearer": []}, {"basic": []}]  # either of them
 PAGE_LIMIT, PAGE_LIMIT_MAX = 10, 100
 _ID_PATTERN = "^{}_[0-7][0-9a-hjkmnp-tv-z]{{25}}$"
+_PLAIN_INTEGER = re.compile(r"-?[0-9]{1,18}", re.ASCII)
 _PARAM_CHARS_MAX = 128
 _TYPES = {Kind.SVG: "image/svg+xml", Kind.PNG: "image/png"}
 # pydantic's words for what a client did, in ours; anything else is a value that does not fit.
@@ -46,12 +56,22 @@ def optional(description: str, **limits: Any) -> Any:
 PublicId = Annotated[str, AfterValidator(lambda text: text if text.isascii() and text.isprintable() else "")]
 
 
+def _plain(text: str) -> str:
+    # int() reads "１", "1_0", "+1" and " 1", and pydantic "1.0".
+    if _PLAIN_INTEGER.fullmatch(text) is None:
+        raise PydanticCustomError("plain_integer", "write a whole number in plain digits")
+    return text
+
+
+QueryInt = Annotated[int, BeforeValidator(_plain)]
+
+
 class PageQuery(BaseModel):
     """Which page of a list, newest first.  Each list names the ids that its cursors are."""
 
     model_config = ConfigDict(extra="forbid")
 
-    limit: int = Field(PAGE_LIMIT, ge=1, le=PAGE_LIMIT_MAX, description="How many at most.")
+    limit: QueryInt = Field(PAGE_LIMIT, ge=1, le=PAGE_LIMIT_MAX, description="How many at most.")
 
     @field_validator("ending_before", check_fields=False)
     @classmethod

@@ -29,6 +29,7 @@ from app.answers import (
     OnceHeader,
     PageQuery,
     PublicId,
+    QueryInt,
     dump,
     json_answer,
     newer_than,
@@ -285,7 +286,7 @@ class QRQuery(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     level: Level = Field(Level.M, description="Error correction: L 7 %, M 15 %, Q 25 %, H 30 %.")
-    size: int = Field(
+    size: QueryInt = Field(
         600, ge=render.SIZE_PX_MIN, le=render.SIZE_PX_MAX, description="Pixels a side; PNG only."
     )
 

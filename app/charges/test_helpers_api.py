@@ -38,12 +38,12 @@ _PROVIDER = Field(
 )
 
 
-def _require_test_key() -> None:
-    require_key()
+bp.before_request(require_key)
+
+
+@bp.before_request
+def _only_in_test_mode() -> None:
     test_helpers.only_in_test_mode(caller().livemode)
-
-
-bp.before_request(_require_test_key)
 
 
 class WalletBody(BaseModel):
@@ -131,7 +131,11 @@ def decline(path: ChargePath, body: WalletBody) -> Response:
     return _answer(test_helpers.decline(caller().merchant_id, path.charge_id, body.provider))
 
 
-@bp.post("/<charge_id>/expire", summary="Let a charge expire", responses={200: ChargeAnswer, **_ANSWERS})
+@bp.post(
+    "/<charge_id>/expire",
+    summary="Let a charge expire",
+    responses={200: ChargeAnswer, 404: ErrorAnswer, 409: ErrorAnswer},
+)
 @validated
 def expire(path: ChargePath) -> Response:
     """Its time ends now: open attempts are closed at their providers, then the charge.  Twice is harmless."""

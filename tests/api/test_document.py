@@ -23,6 +23,7 @@ from tests.conftest import Shop
 
 # For each operation and mode.  `make fuzz-api` asks for more.
 CASES = int(os.environ.get("FUZZ_CASES", "20"))
+ACTS = ("/begin", "/pay", "/decline", "/levers")  # at a wallet, which may say no
 ONLY_SQLITE = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 
 NAMING = ("/v1/refunds", "/v1/events/replay")  # what they are about is in their bodies
@@ -102,8 +103,8 @@ def test_every_operation_says_how_it_may_refuse(document):
         expected |= {"413", "415"} if "requestBody" in operation else set()
         expected |= {"409"} if "requestBody" in operation and not path.endswith("/batch") else set()
         expected |= {"422"} if "Idempotency-Key" in named else set()
-        expected |= {"409"} if path.endswith(("/cancel", "/revoke", "/ping", "/resend")) else set()
-        expected |= {"402"} if path.endswith("/app_params") else set()
+        expected |= {"409"} if path.endswith(("/cancel", "/revoke", "/ping", "/resend", "/expire")) else set()
+        expected |= {"402"} if path.endswith(("/app_params", *ACTS)) else set()
         refusals = {status for status in operation["responses"] if status >= "400"}
         assert refusals == expected, (method, path)
         for status in refusals:
