@@ -78,6 +78,7 @@ class Settings(BaseSettings):
     rate_reads: int = Field(100, ge=0)
     rate_writes: int = Field(100, ge=0)
     rate_failures: int = Field(30, ge=0)  # calls without a valid key in a minute, for each address
+    rate_redis_url: str = Field("", repr=False)  # where all processes count together; may hold a password
     request_log_days: int = Field(30, ge=0, le=3650)  # how long calls of the API are kept; 0: not at all
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"] = "INFO"
 
@@ -102,6 +103,13 @@ class Settings(BaseSettings):
     def _is_strong(cls, value: str) -> str:
         if value and _is_weak(value):
             raise ValueError(f"has less than {SECRET_CHARS_MIN} characters, or is a well-known one")
+        return value
+
+    @field_validator("rate_redis_url")
+    @classmethod
+    def _is_a_redis(cls, value: str) -> str:
+        if value and not value.startswith(("redis://", "rediss://", "unix://")):
+            raise ValueError("must begin with redis://, rediss:// or unix://")
         return value
 
     @field_validator("database_url")

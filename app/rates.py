@@ -1,9 +1,10 @@
 """How often a caller may call: token buckets in this process's memory.
 
 A bucket holds ``burst`` tokens and is refilled at ``per_s``; a call takes one, and without one it is
-refused.  Each process counts for itself, so several of them allow several times as much: the limits keep
-one runaway client from crowding out the others, and nothing's correctness rests on them.  What is kept
-is bounded: the caller not seen for longest is forgotten first, which can only be to its advantage.
+refused.  Each process counts for itself, so several of them allow several times as much, unless they count
+together: see ``shared_rates.py``.  The limits keep one runaway client from crowding out the others, and
+nothing's correctness rests on them.  What is kept is bounded: the caller not seen for longest is forgotten
+first, which can only be to its advantage.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 from ipaddress import IPv6Address, ip_address
+from typing import Protocol
 
 _KEPT = 10_000  # callers; a bucket takes 200 bytes
 BURST_S = 2  # a full bucket holds what is refilled in two seconds
@@ -29,6 +31,16 @@ class Verdict:
     remaining: int
     reset_s: int  # until it is full again
     retry_after_s: int  # until there is a token
+
+
+class Counts(Protocol):
+    """One class of calls, counted here or elsewhere."""
+
+    def take(self, who: str) -> Verdict:
+        """Let ``who`` call once, if there is a token left."""
+
+    def look(self, who: str) -> Verdict:
+        """What ``take`` would say, without taking."""
 
 
 class Buckets:
@@ -61,33 +73,49 @@ class Buckets:
                 self._levels.move_to_end(who)
                 if len(self._levels) > self._kept:
                     self._levels.popitem(last=False)
-        return Verdict(
-            allowed,
-            self._burst,
-            int(level),
-            math.ceil((self._burst - level) / self._per_s),
-            0 if allowed else max(1, math.ceil((1 - level) / self._per_s)),
-        )
+        return verdict_of(level, self._burst, self._per_s, allowed=allowed)
 
 
 @dataclass(frozen=True, slots=True)
 class Rates:
     """The buckets of the API.  None where the operator sets no limit."""
 
-    reads: Buckets | None
-    writes: Buckets | None
-    batches: Buckets | None
-    failures: Buckets | None  # calls without a valid key, by address
+    reads: Counts | None
+    writes: Counts | None
+    batches: Counts | None
+    failures: Counts | None  # calls without a valid key, by address
 
 
-def rates_of(*, reads_per_s: int, writes_per_s: int, failures_per_min: int) -> Rates:
+# The class's name, how many tokens come back in a second, how many there are at most.
+MakeCounts = Callable[[str, float, int], Counts]
+
+
+def in_memory(_name: str, per_s: float, burst: int) -> Counts:
+    """Counted by this process, for itself."""
+    return Buckets(per_s, burst)
+
+
+def rates_of(
+    *, reads_per_s: int, writes_per_s: int, failures_per_min: int, make: MakeCounts = in_memory
+) -> Rates:
     """Buckets for these limits; 0 is none."""
     return Rates(
-        reads=_buckets(reads_per_s),
-        writes=_buckets(writes_per_s),
+        reads=make("reads", reads_per_s, reads_per_s * BURST_S) if reads_per_s else None,
+        writes=make("writes", writes_per_s, writes_per_s * BURST_S) if writes_per_s else None,
         # A batch makes up to a thousand charges: at a hundredth of the rate it still makes more of them.
-        batches=Buckets(writes_per_s / 100, 5) if writes_per_s else None,
-        failures=Buckets(failures_per_min / 60, failures_per_min) if failures_per_min else None,
+        batches=make("batches", writes_per_s / 100, 5) if writes_per_s else None,
+        failures=make("failures", failures_per_min / 60, failures_per_min) if failures_per_min else None,
+    )
+
+
+def verdict_of(level: float, burst: int, per_s: float, *, allowed: bool) -> Verdict:
+    """What a caller is told whose bucket holds ``level`` tokens after this call.  Pure."""
+    return Verdict(
+        allowed,
+        burst,
+        int(level),
+        math.ceil((burst - level) / per_s),
+        0 if allowed else max(1, math.ceil((1 - level) / per_s)),
     )
 
 
@@ -105,7 +133,3 @@ def place_of(address: str) -> str:
     if parsed.ipv4_mapped is not None:
         return str(parsed.ipv4_mapped)
     return str(IPv6Address(int(parsed) >> 64 << 64))
-
-
-def _buckets(per_s: int) -> Buckets | None:
-    return Buckets(per_s, per_s * BURST_S) if per_s else None

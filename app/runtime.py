@@ -12,7 +12,8 @@ from app.config import Settings
 from app.http import Client
 from app.providers.base import Provider
 from app.qr.links import LinkSigner
-from app.rates import Rates, rates_of
+from app.rates import Rates, in_memory, rates_of
+from app.shared_rates import counted_at
 from app.vault import Vault
 
 _NAME = "mafu.runtime"
@@ -42,6 +43,7 @@ def init_app(app: Flask, settings: Settings) -> None:
             reads_per_s=settings.rate_reads,
             writes_per_s=settings.rate_writes,
             failures_per_min=settings.rate_failures,
+            make=counted_at(settings.rate_redis_url) if settings.rate_redis_url else in_memory,
         ),
     )
 

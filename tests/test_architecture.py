@@ -22,7 +22,7 @@ FLOORS = (
         "clock money ids errors config i18n logs metrics addresses strict_json versions rates providers.base",
         True,
     ),
-    ("vault db http queue", True),  # the outside
+    ("vault db http queue shared_rates", True),  # the outside
     ("providers qr", False),  # translators
     ("runtime answers", False),  # what services take from the running application, what faces answer alike
     ("merchants", False),  # who is asking

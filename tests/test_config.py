@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from ipaddress import ip_network
@@ -249,3 +250,14 @@ def test_webhooks_may_go_through_a_proxy(monkeypatch, url):
 )
 def test_a_proxy_that_is_none_is_a_fault(monkeypatch, url):
     assert faults_in(monkeypatch, MAFU_WEBHOOK_PROXY=url) == {"MAFU_WEBHOOK_PROXY"}
+
+
+def test_every_setting_is_documented_with_its_default():
+    page = (ROOT / "docs/settings.md").read_text()
+    rows = dict(re.findall(r"^\| `(\w+)` \| ?`?([^`|]*?)`? ?\|", page, re.MULTILINE))
+    for name, field in Settings.model_fields.items():
+        shown = rows.pop(str(field.validation_alias or f"MAFU_{name.upper()}"))
+        default = ",".join(field.default) if isinstance(field.default, tuple) else field.default
+        if default not in ("", None):
+            assert shown.lower() == str(default).lower(), name
+    assert rows == {}
