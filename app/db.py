@@ -231,6 +231,17 @@ def is_among(column: sa.ColumnElement[Any], name: str) -> sa.ColumnElement[bool]
     return _IsAmong(column, sa.bindparam(name, type_=_Texts()))
 
 
+def are_among(
+    first: sa.ColumnElement[Any], second: sa.ColumnElement[Any], name: str
+) -> sa.ColumnElement[bool]:
+    """``(first, second) IN (…)`` for pairs of texts, ``[[a, b], …]`` bound to ``name``: ``is_among`` for two.
+
+    A list for each column would be tried in all combinations: with 16 merchants in a batch that took six
+    times as long, and PostgreSQL soon read the whole table instead.
+    """
+    return _AreAmong(first, second, sa.bindparam(name, type_=sa.JSON()))
+
+
 def insert_many(tx: Connection, table: sa.Table, rows: Sequence[Mapping[str, Any]]) -> None:
     """Insert rows that name the same columns, in one statement on PostgreSQL.  A step.
 
@@ -300,6 +311,24 @@ def _in_json(element: _IsAmong, compiler: SQLCompiler, **more: Any) -> str:
 def _in_array(element: _IsAmong, compiler: SQLCompiler, **more: Any) -> str:
     column, texts = [compiler.process(clause, **more) for clause in element.clauses]
     return f"{column} = ANY ({texts})"
+
+
+class _AreAmong(FunctionElement[Any]):
+    inherit_cache = True
+
+
+@compiles(_AreAmong, "sqlite")
+def _pairs_in_json(element: _AreAmong, compiler: SQLCompiler, **more: Any) -> str:
+    first, second, pairs = [compiler.process(clause, **more) for clause in element.clauses]
+    found = f"SELECT value ->> 0, value ->> 1 FROM json_each({pairs})"  # noqa: S608 - both are our own SQL
+    return f"({first}, {second}) IN ({found})"
+
+
+@compiles(_AreAmong, "postgresql")
+def _pairs_in_elements(element: _AreAmong, compiler: SQLCompiler, **more: Any) -> str:
+    first, second, pairs = [compiler.process(clause, **more) for clause in element.clauses]
+    found = f"SELECT pair ->> 0, pair ->> 1 FROM json_array_elements({pairs}) AS pair"  # noqa: S608
+    return f"({first}, {second}) IN ({found})"
 
 
 _PG_CLOCK = sa.select(sa.func.clock_timestamp())

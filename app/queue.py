@@ -18,7 +18,7 @@ import sqlalchemy as sa
 from sqlalchemy import Connection
 from sqlalchemy.orm import Mapped, mapped_column
 
-from app.db import Base, insert_or_skip, is_among, moment, table_of
+from app.db import Base, are_among, insert_or_skip, moment, table_of
 
 
 class Kind(StrEnum):
@@ -204,9 +204,7 @@ def _select_ours(tx: Connection, statement: sa.Executable, claims: Sequence[Clai
         groups.setdefault((claim.kind, claim.token), {})[claim.merchant_id, claim.subject_id] = claim
     ours: set[Claim] = set()
     for (kind, token), group in groups.items():
-        merchant_ids, subject_ids = {key[0] for key in group}, [key[1] for key in group]
-        lists = {"merchant_ids": list(merchant_ids), "subject_ids": subject_ids}
-        rows = tx.execute(statement, {**lists, "claim_kind": kind, "claim_token": token})
+        rows = tx.execute(statement, {"pairs": list(group), "claim_kind": kind, "claim_token": token})
         ours.update(group[row.merchant_id, row.subject_id] for row in rows)
     return ours
 
@@ -218,12 +216,9 @@ _DROP = sa.delete(_jobs).where(
     _jobs.c.kind == sa.bindparam("of_kind"),
     _jobs.c.subject_id == sa.bindparam("of_subject_id"),
 )
-# A list for each column and not one of pairs, for which SQLite would read the whole table.  With the one
-# token of a claim nothing else is found.
 _OURS = (
-    is_among(_jobs.c.merchant_id, "merchant_ids"),
+    are_among(_jobs.c.merchant_id, _jobs.c.subject_id, "pairs"),
     _jobs.c.kind == sa.bindparam("claim_kind"),
-    is_among(_jobs.c.subject_id, "subject_ids"),
     _jobs.c.token == sa.bindparam("claim_token"),
 )
 _FINISH = sa.delete(Job).where(*_OURS).returning(_jobs.c.merchant_id, _jobs.c.subject_id)

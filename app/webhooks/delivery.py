@@ -19,7 +19,7 @@ import sqlalchemy as sa
 from sqlalchemy import Connection
 
 from app import metrics, queue
-from app.db import insert_many, is_among, moment, reading, retried, table_of, transaction
+from app.db import are_among, insert_many, moment, reading, retried, table_of, transaction
 from app.http import Sent
 from app.ids import new_id
 from app.queue import Claim, Kind
@@ -58,12 +58,7 @@ _TAKE_IT_EASY = (429, 503)
 
 _deliveries, _events, _endpoints = Delivery.__table__, Event.__table__, WebhookEndpoint.__table__
 _attempts = table_of(DeliveryAttempt)
-# A list for each column and not one of pairs, for which SQLite would read the whole table.  Ids are
-# unique across merchants, so nothing else is found.
-_AMONG = (
-    is_among(_deliveries.c.merchant_id, "merchant_ids"),
-    is_among(_deliveries.c.id, "ids"),
-)
+_AMONG = are_among(_deliveries.c.merchant_id, _deliveries.c.id, "pairs")
 _LOAD = (
     sa.select(
         _deliveries.c.merchant_id,
@@ -90,7 +85,7 @@ _LOAD = (
         ),
     )
     .where(
-        *_AMONG,
+        _AMONG,
         _deliveries.c.state == DeliveryState.PENDING,
         _endpoints.c.disabled_at.is_(None),
         _endpoints.c.deleted_at.is_(None),
@@ -99,7 +94,7 @@ _LOAD = (
 _DELIVERED = (
     sa.update(Delivery)
     .where(
-        *_AMONG,
+        _AMONG,
         _deliveries.c.state == DeliveryState.PENDING,
     )
     .values(
@@ -125,7 +120,7 @@ _FAILED = (
 _ABANDONED = (
     sa.update(Delivery)
     .where(
-        *_AMONG,
+        _AMONG,
         _deliveries.c.state == DeliveryState.PENDING,
     )
     .values(state=DeliveryState.ABANDONED, next_try_at=None)
@@ -367,7 +362,4 @@ def _endpoint(result: Result) -> tuple[str, str]:
 
 
 def _among(claims: Sequence[Claim]) -> dict[str, Any]:
-    return {
-        "merchant_ids": list({claim.merchant_id for claim in claims}),
-        "ids": [claim.subject_id for claim in claims],
-    }
+    return {"pairs": [(claim.merchant_id, claim.subject_id) for claim in claims]}
