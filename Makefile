@@ -36,7 +36,7 @@ run: setup ## start Mafu and print where it listens
 test: setup-dev ## run all tests; STRICT=1 fails on skips, ARGS="-k settle" goes to pytest, WORKERS=0 runs in one process
 	@.ci/system-packages
 	-@$(MAKE) --no-print-directory --keep-going strangers
-	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile $(ARGS)
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 prove-story: setup-dev ## tell ROUNDS random stories (10,000 take about 40 minutes of a core); SEED=7 begins there
 	$(BIN)/python -m tests.simulator_campaign --rounds $(ROUNDS) --workers $(WORKERS) $(if $(SEED),--seed $(SEED))

@@ -70,6 +70,11 @@ KEYS = {
 }
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Slow ones first: begun last, they would leave the other processes with nothing to do."""
+    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
+
+
 @dataclass(frozen=True)
 class Shop:
     """A merchant with everything it needs to be paid in test mode."""
