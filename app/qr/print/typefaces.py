@@ -22,7 +22,7 @@ LINE_HEIGHT = 1.3  # em; Chinese needs more air than Latin
 BASELINE = 1.03  # em below the top of its line: half of the air, and the 0.88 em above a Chinese baseline
 _CUT = "…"
 # A Chinese character, which keeps the stop behind it; or a word of anything else, with its space.
-_WORDS = re.compile(r"[\u2e80-\uffff][，。、：；！？）》」]*|[^\u2e80-\uffff ]+ ?| ")
+_WORDS = re.compile(r"[\u2e80-\uffff][，。、：；！？）》」·]*|[^\u2e80-\uffff ]+ ?| ")
 
 
 class Weight(StrEnum):
@@ -104,7 +104,7 @@ def cleaned(text: str) -> str:
 
 
 def _broken(text: str, width: float, weight: Weight) -> list[str]:
-    """Lines of at most ``width`` em: Chinese breaks anywhere, Latin between words, unless one fills a line."""
+    """Lines of at most ``width`` em: Chinese breaks anywhere, Latin between words, unless one is longer."""
     lines, line = [], ""
     for word in _WORDS.findall(text):
         if line and width_of((line + word).rstrip(), weight) > width:
