@@ -9,6 +9,7 @@ import ipaddress
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
+from typing import Any
 from urllib.parse import urlsplit
 
 from flask import Response, make_response, render_template, request
@@ -24,7 +25,7 @@ from app.qr.print.shop import STOCK_OF, Form, Kind
 
 LANGUAGES = {"both": ("zh", "en"), "zh": ("zh",), "en": ("en",)}
 LOGO_FIELD = "logo"
-COLOURS = ("accent", "ink")
+COLOURS = {"accent": _l("Frame"), "ink": _l("Code")}
 
 WALLETS = {"alipay": _l("Alipay"), "wechatpay": _l("WeChat Pay"), "unionpay": _l("UnionPay")}
 
@@ -34,9 +35,9 @@ _KINDS = {
     Kind.A4: (_l("Poster A4"), "210 × 297 mm"),
     Kind.TENT: (_l("Table tent"), "2 × 148 × 105 mm"),
     Kind.STICKER: (_l("Sticker"), "80 × 80 mm"),
-    Kind.LABELS_12: (_l("12 labels a sheet"), "63.5 × 72 mm · Avery L7164"),
-    Kind.LABELS_21: (_l("21 labels a sheet"), "63.5 × 38.1 mm · Avery L7160"),
-    Kind.LABELS_24: (_l("24 labels a sheet"), "70 × 37 mm · Avery 3474"),
+    Kind.LABELS_12: (_l("12 labels a sheet"), "63.5 × 72 mm · L7164"),
+    Kind.LABELS_21: (_l("21 labels a sheet"), "63.5 × 38.1 mm · L7160"),
+    Kind.LABELS_24: (_l("24 labels a sheet"), "70 × 37 mm · 3474"),
     Kind.THERMAL_80: (_l("Receipt, 80 mm"), "72 mm"),
     Kind.THERMAL_58: (_l("Receipt, 58 mm"), "48 mm"),
     Kind.PLAIN: (_l("Code only"), "60 × 60 mm"),
@@ -150,6 +151,7 @@ def page(
         kinds=_KINDS,
         forms={form: _FORMS[form] for form in print_shop.forms_of(order.kind)},
         preview=Form.SVG if Form.SVG in print_shop.forms_of(order.kind) else Form.PNG,
+        colours=_colours_of(order.kind),
         count=STOCK_OF[order.kind].count if order.kind in STOCK_OF else 0,
         offset_mm_max=OFFSET_MM_MAX,
         # The middle of a test print says TEST, and a ticket has no level to spare.
@@ -234,6 +236,13 @@ def fault_text(refusal: InvalidRequest) -> str:
 @lru_cache(maxsize=_VERDICTS)
 def _judged(kind: Kind, cards: tuple[Card, ...], look: Look, placing: Placing) -> Verdict:
     return preflight(kind, cards, look=look, placing=placing)
+
+
+def _colours_of(kind: Kind) -> dict[str, Any]:
+    """What of a printable may be coloured, with its name: receipts are black, labels have no frame."""
+    if kind in (Kind.THERMAL_58, Kind.THERMAL_80):
+        return {}
+    return {"ink": COLOURS["ink"]} if kind in STOCK_OF or kind is Kind.PLAIN else COLOURS
 
 
 def _plain_order(given: Mapping[str, str]) -> Order:

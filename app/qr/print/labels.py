@@ -1,7 +1,7 @@
 """Where labels lie on the sheets that shops buy, and what stands on each.  Pure.
 
 Positions are the vendors' own: Avery L7164 (3 x 4) and L7160 (3 x 7), Zweckform 3474 (3 x 8), all A4;
-compared with Debian's glabels-data 3.4, whose figures differ by 0.4 mm at most.
+compared with Debian's glabels-data 3.4.1, whose figures differ by a millimetre at most.
 """
 
 from __future__ import annotations

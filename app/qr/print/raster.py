@@ -18,6 +18,7 @@ from app.qr.render import QUIET_ZONE
 
 DPI = 300
 INCH_MM = 25.4
+_FINER = 4
 
 
 def png(page: Page, *, dpi: float = DPI) -> bytes:
@@ -96,12 +97,18 @@ class _Brush:
             at += 2 * step if line.dash else step
 
     def _text(self, text: Text, x: float, y: float) -> None:
-        at = x + text.left
+        """Four times as large, then reduced: Pillow rounds each letter's width to whole pixels."""
+        at, size = (x + text.left) * self._scale, text.size * self._scale
+        baseline = (y + text.y) * self._scale
+        top = int(baseline - 1.2 * size)
         for run in runs_of(text.text, text.weight):
-            font = _font(run.weight, round(text.size * self._scale, 2))
-            place = (at * self._scale, (y + text.y) * self._scale)
-            self._draw.text(place, run.text, fill=rgb(text.colour), font=font, anchor="ls")
-            at += run.width * text.size
+            left, width = int(at) - 2, run.width * size
+            mask = Image.new("L", (_FINER * (int(width) + 6), _FINER * (int(1.7 * size) + 2)))
+            place = ((at - left) * _FINER, (baseline - top) * _FINER)
+            font = _font(run.weight, round(size * _FINER, 2))
+            ImageDraw.Draw(mask).text(place, run.text, fill=255, font=font, anchor="ls")
+            self._picture.paste(rgb(text.colour), (left, top), mask.reduce(_FINER))
+            at += width
 
     def _symbol(self, symbol: Symbol, x: float, y: float) -> None:
         left, top, right, bottom = self._box(x + symbol.x, y + symbol.y, symbol.side, symbol.side)
