@@ -194,16 +194,17 @@ def file(cards_of: Callable[[Order], Sequence[Card]], *, name: str) -> Response:
 
 
 def calibration() -> Response:
-    """The calibration page of a sheet of labels, in the reader's language.  Raises InvalidRequest."""
+    """The calibration page of a sheet of labels (the usual one has 21), in the reader's language."""
     order = read_order(request.args)
+    kind = order.kind if order.kind in STOCK_OF else Kind.LABELS_21
     lines = (
         gettext("Print without scaling, then hold this page and a sheet of labels against the light."),
         gettext("If the ruler is not 100 mm long, switch off scaling in the printer's dialogue."),
         gettext("If all frames are off the same way, move the sheet by up to 0.5 mm."),
     )
-    printed = print_shop.calibration(order.kind, lines, placing=order.placing)
+    printed = print_shop.calibration(kind, lines, placing=order.placing)
     response = Response(printed.body, content_type=printed.media_type)
-    response.headers["Content-Disposition"] = f'attachment; filename="calibration-{order.kind}.pdf"'
+    response.headers["Content-Disposition"] = f'attachment; filename="calibration-{kind}.pdf"'
     return response
 
 
