@@ -24,7 +24,6 @@ from app.qr.print.marks import (
     Text,
     code_marks,
     column,
-    height_of,
     joined,
     test_line,
 )
@@ -96,16 +95,18 @@ def calibration(stock: Stock, placing: Placing, lines: Sequence[str]) -> Page:
         x, y = x + placing.right_mm, y + placing.down_mm
         marks += _outline(x, y, stock.width, stock.height)
         marks.append(Text(x + stock.width / 2, y + 8, str(number + 1), 5, GREY, Weight.BOLD, "middle"))
+        if number == 0:
+            continue  # the words stand there
         middle_x, middle_y = x + stock.width / 2, y + stock.height / 2
         marks += [
             Line(middle_x - 3, middle_y, middle_x + 3, middle_y, 0.1, DARK),
             Line(middle_x, middle_y - 3, middle_x, middle_y + 3, 0.1, DARK),
         ]
-    marks += _ruler((A4[0] - RULER_MM) / 2, stock.corner(stock.columns)[1] - 5)
-    told = [Paragraph(cleaned(line), 2.6, 1.8, lines=2) for line in (stock.name, *lines)]
+    marks += _ruler((A4[0] - RULER_MM) / 2, stock.corner(2 * stock.columns)[1] - 5)
+    told = [Paragraph(cleaned(line), 2.6, 2, lines=3) for line in (stock.name, *lines)]
     first_x, first_y = stock.corner(0)
     room = stock.width - 2 * SAFE_MM
-    marks += column(told, (first_x + SAFE_MM, first_y + 9, room, height_of(told, room)), anchor="start")
+    marks += column(told, (first_x + SAFE_MM, first_y + 9, room, stock.height - 9 - SAFE_MM), anchor="start")
     return Page(*A4, (Face(0, 0, *A4, tuple(marks)),))
 
 
