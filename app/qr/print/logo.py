@@ -24,7 +24,7 @@ SIDE_PX_MIN = 64
 SIDE_PX = 384  # 15 mm at 600 dpi: more than any printer shows
 
 # A white square of 34 % of the width is the most that a reader put up with at level Q, and 42 % at H, on a
-# clean picture.  Half of the area leaves the rest to scratches and bad light; L and M have none to spare.
+# clean picture.  A third of that area leaves the rest to scratches and bad light; L and M have none to spare.
 SHARE_MAX = {Level.L: 0.0, Level.M: 0.0, Level.Q: 0.20, Level.H: 0.25}
 
 _FORMATS = ("PNG", "JPEG", "WEBP")
