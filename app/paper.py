@@ -129,6 +129,7 @@ def page(
     file: Callable[..., str],
     back: tuple[str, str],
     room: str,
+    livemode: bool,
 ) -> Response:
     """The print shop around these cards: formats, options, preview, pre-flight, downloads.
 
@@ -163,6 +164,7 @@ def page(
         file=file,
         back=back,
         room=room,
+        livemode=livemode,
     )
     return make_response(html, 200 if fault is None else 400)
 

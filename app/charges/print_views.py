@@ -39,6 +39,7 @@ def show(charge_id: str) -> Response | BaseResponse:
         file=partial(url_for, "printing.draw", charge_id=charge.id),
         back=(url_for("charges.show", charge_id=charge.id), charge.description),
         room="charges",
+        livemode=charge.livemode,
     )
 
 

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import io
+import shutil
 import subprocess
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import pytest
 from PIL import Image, ImageDraw
 
 from app.qr.print.card import Card, Look, Words
 from app.qr.print.logo import read_logo
+
+needs_poppler = pytest.mark.skipif(shutil.which("pdftoppm") is None, reason="no poppler-utils")
 
 ZH = Words("zh", "扫码付款", "支付宝、微信支付、云闪付", "付款前请核对收款方和金额。", "测试：不会真实扣款")
 EN = Words(

@@ -14,7 +14,16 @@ from app.qr.print.labels import STOCKS
 from app.qr.print.marks import Face, Line, Page, Symbol, Text
 from app.qr.print.shop import Kind, calibration, pages
 from app.qr.print.typefaces import width_of
-from tests.qr.print.samples import CHARGE, CODE, WORDS, look_with_logo, pixels_of_pdf, series, told_by
+from tests.qr.print.samples import (
+    CHARGE,
+    CODE,
+    WORDS,
+    look_with_logo,
+    needs_poppler,
+    pixels_of_pdf,
+    series,
+    told_by,
+)
 
 
 def box_of(text: Text) -> tuple[float, float, float, float]:
@@ -136,6 +145,7 @@ def test_an_offset_moves_every_label_by_as_much():
         assert after.marks == before.marks
 
 
+@needs_poppler
 def test_the_calibration_page_shows_every_frame_where_labels_will_lie():
     printed = calibration(Kind.LABELS_24, ["Hold it against the light."], placing=Placing(right_mm=0.5))
     text = told_by("pdftotext", printed.body)

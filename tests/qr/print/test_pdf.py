@@ -6,12 +6,15 @@ import hashlib
 import re
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import pytest
 
 from app.qr.print.shop import Kind, draw, forms_of
-from tests.qr.print.samples import CHARGE, CODE, look_with_logo, series, told_by
+from tests.qr.print.samples import CHARGE, CODE, look_with_logo, needs_poppler, series, told_by
+
+pytestmark = needs_poppler
 
 PDFS = [kind for kind in Kind if "pdf" in forms_of(kind)]
 
@@ -82,6 +85,14 @@ def test_another_process_on_another_day_writes_the_same_bytes():
         env={"TZ": "Pacific/Kiritimati", "PYTHONPATH": ":".join(sys.path), "PYTHONHASHSEED": "42"},
     )
     assert done.stdout.strip() == hashlib.sha256(draw(Kind.A6, [CHARGE]).body).hexdigest()
+
+
+def test_threads_do_not_mix_their_letters():
+    cards = [replace(CODE, title=title) for title in ("晨光咖啡馆", "双囍酒楼", "The Bakery", "云南米线")]
+    alone = [draw(Kind.A6, [card]).body for card in cards]
+    with ThreadPoolExecutor(4) as pool:
+        together = list(pool.map(lambda card: draw(Kind.A6, [card]).body, cards * 4))
+    assert together == alone * 4
 
 
 def test_a_poster_is_a_small_file_and_a_series_shares_its_fonts():

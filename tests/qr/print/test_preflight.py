@@ -13,7 +13,7 @@ from app.qr.print.marks import Face, Mark, Text
 from app.qr.print.pdf import pdf
 from app.qr.print.preflight import Trial, preflight
 from app.qr.print.shop import Form, Kind, forms_of, pages
-from tests.qr.print.samples import CHARGE, CODE, look_with_logo, pixels_of_pdf, series
+from tests.qr.print.samples import CHARGE, CODE, look_with_logo, needs_poppler, pixels_of_pdf, series
 
 PDFS = [kind for kind in Kind if Form.PDF in forms_of(kind)]
 
@@ -38,8 +38,11 @@ def test_the_densest_code_of_a_series_is_judged():
     assert verdict.modules == 37
 
 
-@pytest.mark.parametrize("kind", PDFS)
-@pytest.mark.parametrize("with_text", [False, True])
+@needs_poppler
+@pytest.mark.parametrize(
+    ("kind", "with_text"),
+    [*[(kind, False) for kind in PDFS], (Kind.A6, True), (Kind.TENT, True), (Kind.LABELS_24, True)],
+)
 def test_our_raster_is_what_poppler_makes_of_the_pdf(kind, with_text):
     """Edges may fall a pixel to either side; letters, which two renderers smooth differently, three."""
     page = pages(kind, [CHARGE])[0]
