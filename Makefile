@@ -15,7 +15,7 @@ RECEIVER := examples/receiver-node
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev strangers run test prove-story prove-webhooks fuzz-api check bench lock translations clean
+.PHONY: help setup setup-dev strangers run test prove-story prove-webhooks prove-print fuzz-api check bench lock translations clean
 .DELETE_ON_ERROR:
 
 help: ## what can be made
@@ -47,6 +47,11 @@ fuzz-api: setup-dev ## CASES (20,000) requests drawn from the OpenAPI document: 
 
 prove-webhooks: setup-dev ## EVENTS events to a receiver that fails, workers killed KILLS times (about half an hour)
 	EVENTS=$(EVENTS) KILLS=$(KILLS) $(BIN)/python -m pytest -s -p no:schemathesis tests/webhooks/test_storm.py
+
+prove-print: setup-dev ## every printable by three readers after every spoiling, and 500 labels by the clock (two minutes)
+	@.ci/system-packages
+	$(BIN)/python -m tests.qr.print.prove
+	$(BIN)/python -m bench.printing
 
 check: setup-dev ## lint, format, types: all three, even if the first finds something
 	@failed=0; for step in 'ruff check' 'ruff format --check' 'mypy'; do \

@@ -2,6 +2,7 @@
 
 PlatformError
  +- InvalidRequest          the caller's input is wrong: correct it and call again
+ |   +- MissingGlyph        characters that the fonts for paper do not have: write them otherwise
  +- NotAuthenticated        no valid key or session: sign in
  +- PermissionDenied        known, but not allowed to do this
  +- NotFound                no such thing, or not yours: the two look the same
@@ -46,6 +47,16 @@ class InvalidRequest(PlatformError):
     def __init__(self, detail: str, *, code: str | None = None, param: str | None = None) -> None:
         super().__init__(detail, code=code)
         self.param = param
+
+
+class MissingGlyph(InvalidRequest):
+    """Text that cannot be printed; ``characters`` are those that the fonts lack, each once."""
+
+    code = "missing_glyph"
+
+    def __init__(self, characters: str, *, param: str | None = None) -> None:
+        super().__init__(f"the fonts for paper have no {characters[:40]!r}", param=param)
+        self.characters = characters
 
 
 class NotAuthenticated(PlatformError):

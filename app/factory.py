@@ -20,7 +20,15 @@ from app import cli, db, frame, guide, i18n, logs, problems, runtime, telemetry,
 from app.answers import ErrorAnswer
 from app.callbacks import views as callbacks_views
 from app.charges import api as charges_api
-from app.charges import balance_api, batch_api, batch_views, refunds_api, refunds_views, test_helpers_api
+from app.charges import (
+    balance_api,
+    batch_api,
+    batch_views,
+    print_views,
+    refunds_api,
+    refunds_views,
+    test_helpers_api,
+)
 from app.charges import views as charges_views
 from app.checkout import views as checkout_views
 from app.config import Settings, load_settings
@@ -51,6 +59,7 @@ ROOMS = (
     keys_views.bp,
     logs_views.bp,
     charges_views.bp,
+    print_views.bp,
     batch_views.bp,
     refunds_views.bp,
     webhooks_views.bp,

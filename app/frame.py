@@ -12,11 +12,16 @@ from app.charges.batch import BYTES_MAX
 from app.ids import new_id
 from app.merchants.journal import Journal, Line
 from app.merchants.logs_api import LOG_ROUTE
+from app.qr.print.logo import FILE_BYTES_MAX as LOGO_BYTES_MAX
 from app.rates import Verdict
 from app.runtime import settings
 
 # Addresses that take a file: how many bytes; a form has its frame around it.
-_FILES = {"batch_api.create": BYTES_MAX, "batch.upload": BYTES_MAX + 64 * 1024}
+_FILES = {
+    "batch_api.create": BYTES_MAX,
+    "batch.upload": BYTES_MAX + 64 * 1024,
+    "printing.draw_with_logo": LOGO_BYTES_MAX + 64 * 1024,
+}
 _JOURNAL = "mafu.journal"
 
 # No third party, no inline script or style, no framing; forms may post to a provider's cashier by name.

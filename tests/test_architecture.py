@@ -24,7 +24,10 @@ FLOORS = (
     ),
     ("vault db http queue shared_rates", True),  # the outside
     ("providers qr", False),  # translators
-    ("runtime answers", False),  # what services take from the running application, what faces answer alike
+    (
+        "runtime answers paper",
+        False,
+    ),  # what services take from the application, what faces answer and print alike
     ("merchants", False),  # who is asking
     ("webhooks ledger", False),  # facts out
     ("charges", False),  # the books
@@ -40,7 +43,7 @@ WIRING = FLOORS[-1][0].split()
 # Flask is for the faces and the wiring.  Besides: the engine's extension, the language of a request, the one
 # place where services find what create_app() built, and the answers that all faces share.
 FLASK_FILES = {"views.py", "api.py", "auth.py"}  # and refunds_api.py, where a package has several
-FLASK_ROOMS = {*WIRING, "db", "i18n", "runtime", "answers"}
+FLASK_ROOMS = {*WIRING, "db", "i18n", "runtime", "answers", "paper"}
 
 HTTP_CLIENTS = ("pycurl", "requests", "httpx", "aiohttp", "urllib3", "urllib.request", "http.client")
 NAMES_THAT_SAY_NOTHING = {

@@ -9,7 +9,7 @@ from contextlib import suppress
 from typing import Any
 
 from flask import Blueprint, Response, make_response, redirect, render_template, request, url_for
-from flask_babel import force_locale, gettext
+from flask_babel import gettext
 from flask_babel import lazy_gettext as _l
 from werkzeug.wrappers import Response as BaseResponse
 
@@ -35,9 +35,6 @@ from app.runtime import settings
 
 PAGE = 20
 DOWNLOAD_PX = 1200
-SHEETS = ("a6", "a5")
-
-_WALLETS = {"alipay": _l("Alipay"), "wechatpay": _l("WeChat Pay"), "unionpay": _l("UnionPay")}
 
 _FAULTS = {
     "amount": _l("Enter an amount such as 12.50, at least 0.01 and at most 100,000,000."),
@@ -161,25 +158,6 @@ def qr_png(charge_id: str) -> Response:
     return _image(charge_id, Kind.PNG)
 
 
-@bp.get("/charges/<charge_id>/print")
-def print_charge(charge_id: str) -> str | BaseResponse:
-    """A sheet for the counter, in both languages at once: shoppers choose no language on paper."""
-    charge = lifecycle.find(me().merchant_id, charge_id)
-    if charge.state != ChargeState.PENDING:
-        return redirect(url_for("charges.show", charge_id=charge.id, notice="not_printed"))
-    wallets = {row.provider for row in accounts.list_accounts(charge.merchant_id, livemode=charge.livemode)}
-    sheet = request.args.get("sheet", "")
-    return render_template(
-        "print/charge.html",
-        charge=charge,
-        livemode=charge.livemode,
-        link=link_of(charge),
-        sheet=sheet if sheet in SHEETS else SHEETS[0],
-        sheets=SHEETS,
-        words=[_words_on_paper(language, wallets) for language in ("zh", "en")],
-    )
-
-
 @bp.get("/unclaimed")
 def list_unclaimed() -> str:
     """Money that no charge has taken, what can be done with it, and where all other money is."""
@@ -298,23 +276,6 @@ def _image(charge_id: str, kind: Kind) -> Response:
     if "download" in request.args:
         response.headers["Content-Disposition"] = f'attachment; filename="{charge.id}.{kind}"'
     return response
-
-
-def _words_on_paper(language: str, wallets: set[str]) -> dict[str, Any]:
-    with force_locale(language):
-        named = [str(name) for code, name in _WALLETS.items() if code in wallets]
-        return {
-            "language": language,
-            "scan": gettext("Scan to pay"),
-            "how": gettext(
-                "Open one of these apps and scan the code: %(names)s", names=gettext(", ").join(named)
-            )
-            if named
-            else gettext("Scan the code with your phone"),
-            "check": gettext("Check the payee and the amount before you pay."),
-            "until": gettext("Valid until"),
-            "test": gettext("TEST: no money moves"),
-        }
 
 
 open_room(bp)

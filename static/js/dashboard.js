@@ -22,9 +22,8 @@ async function copy(text) {
 }
 
 document.addEventListener("click", async (event) => {
-  const button = event.target.closest("[data-copy], [data-print]");
+  const button = event.target.closest("[data-copy]");
   if (!button) return;
-  if ("print" in button.dataset) return window.print();
   await copy(button.dataset.copy);
   const before = button.textContent;
   button.textContent = copied;

@@ -265,31 +265,6 @@ def test_what_a_provider_sent_is_shown_as_it_came(
     )
 
 
-def test_the_printed_sheet_speaks_both_languages_and_says_test(owner: Person, merchant: Shop) -> None:
-    charge = books.make_charge(merchant)
-    page = owner.get(f"/charges/{charge.id}/print").text
-    for text in (
-        "晨光咖啡馆",
-        "¥12.50",
-        "扫码付款",
-        "Scan to pay",
-        "支付宝",
-        "Alipay",
-        "TEST: no money moves",
-        f"{charge.id}/qr.svg",
-    ):
-        assert text in page
-    assert 'class="a6"' in page
-    assert 'class="a5"' in owner.get(f"/charges/{charge.id}/print?sheet=a5").text
-    assert 'class="a6"' in owner.get(f"/charges/{charge.id}/print?sheet=<x>").text
-
-
-def test_only_what_can_be_paid_is_printed(owner: Person, merchant: Shop, far_side: AlipayFarSide) -> None:
-    charge = books.make_charge(merchant)
-    pay(merchant, far_side, charge.id)
-    assert owner.get(f"/charges/{charge.id}/print").location.endswith("notice=not_printed")
-
-
 def test_an_incident_waits_until_a_person_has_dealt_with_it(
     owner: Person, merchant: Shop, far_side: AlipayFarSide
 ) -> None:
