@@ -56,7 +56,7 @@ pytestmark = pytest.mark.slow
 
 WEB, WEB_CHILD, WORKER = "web", "a process of web", "worker"
 VICTIMS = (WEB, WORKER, WEB, WORKER, WEB_CHILD, WEB, WORKER, WEB, WEB_CHILD, WORKER)
-KILLS = int(os.environ.get("KILLS", 6))  # on each of the two databases
+KILLS = int(os.environ.get("KILLS", "6"))  # on each of the two databases
 CALM_S = (0.1, 1.0)  # from when all is well again to the next kill
 SHOPPERS = 3  # at once; each waits for an answer before asking for more
 PAUSE_S = 0.05  # of a shopper between purchases: what was killed needs the processor to start
