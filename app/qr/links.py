@@ -12,7 +12,7 @@ a character) when they are capitals.  The scheme stays in lower case, because sc
 ``https://`` take ``HTTPS://`` for plain text.
 
 The signature is HMAC-SHA256 by itsdangerous, one derived key per purpose, cut to 130 bits.  Expiry and
-revocation are columns, never in the token: a printed code can be extended or disabled.
+revocation are columns, never in the token.  A sign that hangs for years says less: see short_code.py.
 
 Pure.  Sources: RFC 2104 (HMAC, section 5 on truncation); Crockford, "Base 32";
 ISO/IEC 18004:2015 section 7.4.4 (alphanumeric mode).
@@ -62,7 +62,7 @@ _TO_BASE_32 = str.maketrans(ALPHABET, "0123456789abcdefghijklmnopqrstuv")
 class LinkFacts:
     """What a link promises: this charge, to this merchant, of this amount.
 
-    ``LinkFacts("ch_01jd…", "me_01jd…", 1250, "CNY")``.  A printed code gives its own id as charge_id.
+    ``LinkFacts("ch_01jd…", "me_01jd…", 1250, "CNY")``.
     """
 
     charge_id: str
@@ -146,24 +146,24 @@ def parse_token(text: str, *, purpose: str = Purpose.CHARGE) -> Token:
     )
 
 
-def link_for(base_url: str, token: str, *, host_upper: bool = True) -> str:
+def link_for(base_url: str, token: str, *, host_upper: bool = True, path: str = PATH) -> str:
     """The address that the QR code says.  Raises ValueError if base_url is not a plain web address.
 
     ``("https://pay.example.com", "01JD…") -> "https://PAY.EXAMPLE.COM/C/01JD…"``; with
     ``host_upper=False`` the base is kept as given, at the price of a larger code.
     """
-    return _stem(base_url, host_upper) + token
+    return _stem(base_url, host_upper, path) + token
 
 
 @lru_cache(maxsize=32)
-def _stem(base_url: str, host_upper: bool) -> str:
+def _stem(base_url: str, host_upper: bool, path: str) -> str:
     parts = urlsplit(base_url)
     plain = parts.hostname and "@" not in parts.netloc and not (parts.query or parts.fragment)
     # Capitals of other scripts may change the name ("ß" becomes "SS"): such a host comes in its xn-- form.
     if parts.scheme not in ("http", "https") or not plain or not base_url.isascii():
         raise ValueError(f"{base_url[:80]!r} is not a web address such as https://pay.example.com")
     rest = parts.netloc + parts.path.rstrip("/")
-    return f"{parts.scheme}://{rest.upper() if host_upper else rest}{PATH}"
+    return f"{parts.scheme}://{rest.upper() if host_upper else rest}{path}"
 
 
 def _message(facts: LinkFacts) -> bytes:
