@@ -77,7 +77,10 @@ class Settings(BaseSettings):
     # 0: no limit.
     rate_reads: int = Field(100, ge=0)
     rate_writes: int = Field(100, ge=0)
-    rate_failures: int = Field(30, ge=0)  # calls without a valid key in a minute, for each address
+    # In a minute, for each address: calls without a valid key, and scans of codes that do not exist.
+    rate_failures: int = Field(30, ge=0)
+    # In a minute, for each address and printed code: charges begun.  A shop's guests may share an address.
+    rate_payments: int = Field(30, ge=0)
     rate_redis_url: str = Field("", repr=False)  # where all processes count together; may hold a password
     request_log_days: int = Field(30, ge=0, le=3650)  # how long calls of the API are kept; 0: not at all
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"] = "INFO"

@@ -10,7 +10,8 @@ from flask_openapi import OpenAPI
 from app.catalogue import add_events
 from app.charges import api as charges_api
 from app.charges import batch_api, refunds_api
-from app.merchants import keys_api
+from app.codes import schema as codes_schema
+from app.merchants import keys_api, stores_api
 from app.merchants.scopes import ROUTES, Scope
 from app.webhooks import schema as webhooks_schema
 
@@ -20,6 +21,11 @@ _BODIES = (
     refunds_api.RefundBody,
     keys_api.KeyBody,
     keys_api.KeyChanges,
+    codes_schema.CodeBody,
+    codes_schema.SeriesBody,
+    codes_schema.CodeChanges,
+    stores_api.StoreBody,
+    stores_api.StoreChanges,
     webhooks_schema.EndpointBody,
 )
 

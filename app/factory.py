@@ -24,6 +24,7 @@ from app.charges import (
     balance_api,
     batch_api,
     batch_views,
+    expand,
     print_views,
     refunds_api,
     refunds_views,
@@ -31,9 +32,13 @@ from app.charges import (
 )
 from app.charges import views as charges_views
 from app.checkout import views as checkout_views
+from app.codes import api as codes_api
+from app.codes import present as codes_present
+from app.codes import views as codes_views
+from app.codes.tally import Tally
 from app.config import Settings, load_settings
 from app.document import current_document
-from app.merchants import keys_api, keys_views, logs_api, logs_views
+from app.merchants import keys_api, keys_views, logs_api, logs_views, stores_api
 from app.merchants import views as merchants_views
 from app.webhooks import api as webhooks_api
 from app.webhooks import views as webhooks_views
@@ -47,6 +52,8 @@ APIS = (
     batch_api.bp,
     refunds_api.bp,
     balance_api.bp,
+    codes_api.bp,
+    stores_api.bp,
     keys_api.bp,
     logs_api.bp,
     webhooks_api.bp,
@@ -119,6 +126,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     frame.init_app(app)  # before the forms' guard, which reads what it lets in
     Migrate(app, db.db, directory="migrations", render_as_batch=True)
     _add_rooms(app)
+    app.extensions["mafu.tally"] = Tally(app.app_context)
     cli.init_app(app)
     app.url_defaults(_version_of_files(app))
     return app
@@ -132,7 +140,8 @@ def _add_rooms(app: OpenAPI) -> None:
     for room in ROOMS:
         app.register_blueprint(room)
     app.register_blueprint(guide.bp)
-    for public in (checkout_views.bp, callbacks_views.bp):
+    expand.teach(expand.OfCharge.QR_CODE, codes_present.unfolded)
+    for public in (checkout_views.bp, codes_views.bp, callbacks_views.bp):
         app.register_blueprint(public)
         csrf.exempt(public)  # the address itself is the authority; there is no session to ride on
     app.add_url_rule("/healthz", "health", lambda: Response("ok\n", content_type="text/plain"))

@@ -84,6 +84,8 @@ class Rates:
     writes: Counts | None
     batches: Counts | None
     failures: Counts | None  # calls without a valid key, by address
+    misses: Counts | None  # addresses that no printed code has, by who tries them
+    payments: Counts | None  # charges begun at a printed code, by visitor and code
 
 
 # The class's name, how many tokens come back in a second, how many there are at most.
@@ -96,15 +98,26 @@ def in_memory(_name: str, per_s: float, burst: int) -> Counts:
 
 
 def rates_of(
-    *, reads_per_s: int, writes_per_s: int, failures_per_min: int, make: MakeCounts = in_memory
+    *,
+    reads_per_s: int,
+    writes_per_s: int,
+    failures_per_min: int,
+    payments_per_min: int = 0,
+    make: MakeCounts = in_memory,
 ) -> Rates:
     """Buckets for these limits; 0 is none."""
+
+    def by_minute(name: str, per_min: int) -> Counts | None:
+        return make(name, per_min / 60, per_min) if per_min else None
+
     return Rates(
         reads=make("reads", reads_per_s, reads_per_s * BURST_S) if reads_per_s else None,
         writes=make("writes", writes_per_s, writes_per_s * BURST_S) if writes_per_s else None,
         # A batch makes up to a thousand charges: at a hundredth of the rate it still makes more of them.
         batches=make("batches", writes_per_s / 100, 5) if writes_per_s else None,
-        failures=make("failures", failures_per_min / 60, failures_per_min) if failures_per_min else None,
+        failures=by_minute("failures", failures_per_min),
+        misses=by_minute("misses", failures_per_min),
+        payments=by_minute("payments", payments_per_min),
     )
 
 

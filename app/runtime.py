@@ -43,6 +43,7 @@ def init_app(app: Flask, settings: Settings) -> None:
             reads_per_s=settings.rate_reads,
             writes_per_s=settings.rate_writes,
             failures_per_min=settings.rate_failures,
+            payments_per_min=settings.rate_payments,
             make=counted_at(settings.rate_redis_url) if settings.rate_redis_url else in_memory,
         ),
     )

@@ -21,6 +21,7 @@ from flask import Flask
 from app import queue
 from app.callbacks.retention import forget_old_bodies
 from app.charges import bills, refund_sending, sweeps
+from app.codes import quiet, tally
 from app.db import moment, reading, transaction
 from app.http import Sender
 from app.merchants import idempotency, journal
@@ -36,6 +37,7 @@ JOBS: dict[Kind, Callable[[Claim], None]] = {
     Kind.EXPIRE: sweeps.expire_charge,
     Kind.REFUND: refund_sending.pursue,
     Kind.BILL: bills.follow,
+    Kind.QUIET: quiet.watch,
 }
 CHORES: tuple[Callable[[], object], ...] = (
     idempotency.forget_old,
@@ -43,6 +45,7 @@ CHORES: tuple[Callable[[], object], ...] = (
     bills.schedule,
     retention.forget_old,
     forget_old_bodies,
+    tally.forget_old,
 )
 CHORES_EVERY_S = 3600.0
 

@@ -169,7 +169,7 @@ def settings_for(database_url: str, folder: Path, **more: Any) -> Settings:
             "base_url": "http://pay.example.com",
             "log_level": "WARNING",
             # Counted as always, and never reached; calls are logged where a test is about that.
-            **dict.fromkeys(("rate_reads", "rate_writes", "rate_failures"), 10**6),
+            **dict.fromkeys(("rate_reads", "rate_writes", "rate_failures", "rate_payments"), 10**6),
             "request_log_days": 0,
             **KEYS,
             **more,
@@ -215,6 +215,7 @@ def running(settings: Settings, far_side: AlipayFarSide | None = None) -> Iterat
         finally:
             if "mafu.journal" in application.extensions:
                 application.extensions["mafu.journal"].close()
+            application.extensions["mafu.tally"].close()
             db.dispose()
 
 

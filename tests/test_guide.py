@@ -40,6 +40,8 @@ def real_things(app: Flask, shop: Shop) -> dict[str, str]:
         "dlv": api.get("/v1/deliveries").get_json()["data"][0]["id"],
         "key": api.post("/v1/api_keys", {"name": "till", "scopes": ["charges:read"]}).get_json()["id"],
         "req": log_call(shop.id, "key_1"),
+        "qr": api.post("/v1/qr_codes", {"name": "堂食"}).get_json()["id"],
+        "st": api.post("/v1/stores", {"name": "武康路店"}).get_json()["id"],
     }
 
 
@@ -47,7 +49,7 @@ def run_curl(app: Flask, text: str, shop: Shop, things: dict[str, str]) -> Any:
     """Do what a shell would do with this line, with ids that exist."""
     if "/v1/refunds" in text and '{"charge"' in text:
         things = {**things, "ch": things["paid"]}
-    text = re.sub(r"\b(ch|re|we|evt|dlv|key|req)_[0-9a-z]{26}", lambda found: things[found[1]], text)
+    text = re.sub(r"\b(ch|re|we|evt|dlv|key|req|qr|st)_[0-9a-z]{26}", lambda found: things[found[1]], text)
     text = text.replace("$MAFU_KEY", shop.key).replace("order-20260115-0042", things["req"])
     words = shlex.split(text.replace("\\\n", " "))
     assert words.pop(0) == "curl"

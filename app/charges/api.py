@@ -88,6 +88,7 @@ CHARGE_EXAMPLE: dict[str, Any] = {
     "merchant_order_no": "20260115-0042",
     "metadata": {"table": "7"},
     "return_url": "https://shop.example.com/thanks",
+    "qr_code": None,
     "url": "https://PAY.EXAMPLE.COM/C/01JD3W6J7HQK2M8N4P6R8T0V2X7QK2M9XTB4R8W3V6Z1YJ5H0PCD",
     "qr": {
         "svg": "https://pay.example.com/v1/charges/ch_01jd3w6j7hqk2m8n4p6r8t0v2x/qr.svg",
@@ -276,6 +277,7 @@ class ChargeQuery(PageQuery):
     ending_before: str | None = newer_than("ch")
     status: ChargeState | None = optional("Only charges in this state.")
     merchant_order_no: OrderNo | None = optional("Only the charge with this number of yours.")
+    qr_code: PublicId | None = optional("Only charges that were begun at this printed code.")
     created_from: Moment | None = optional("RFC 3339; included.")
     created_before: Moment | None = optional("RFC 3339; excluded.")
 
@@ -317,6 +319,9 @@ class ChargeAnswer(BaseModel):
     merchant_order_no: str | None
     metadata: dict[str, str]
     return_url: str | None
+    qr_code: str | dict[str, Any] | None = Field(
+        description="The printed code that it was begun at; with expand[]=qr_code the code itself."
+    )
     url: str = Field(description="The signed payment link: what the QR code says.")
     qr: QRAddresses
     provider: str | None = Field(description="alipay, wechatpay or unionpay, once paid.")
@@ -349,7 +354,7 @@ class ChargeList(BaseModel):
     data: list[ChargeAnswer]
 
 
-def _drawing(content_type: str) -> ResponseDict:
+def drawing(content_type: str) -> ResponseDict:
     """What an operation that draws a code may answer."""
     content = {content_type: {"schema": {"type": "string", "contentMediaType": content_type}}}
     return {
@@ -406,6 +411,7 @@ def list_all(query: ChargeQuery) -> Response:
     wanted = ChargeFilter(
         status=query.status,
         merchant_order_no=query.merchant_order_no,
+        qr_code_id=query.qr_code,
         created_from=query.created_from,
         created_before=query.created_before,
         starting_after=query.starting_after,
@@ -462,14 +468,14 @@ def app_params(path: ChargePath, body: AppParamsBody) -> Response:
     return json_answer(dump(in_app.app_params_json(path.charge_id, body.provider, started)))
 
 
-@bp.get("/<charge_id>/qr.svg", summary="The code as SVG", responses=_drawing("image/svg+xml"))
+@bp.get("/<charge_id>/qr.svg", summary="The code as SVG", responses=drawing("image/svg+xml"))
 @validated
 def qr_svg(path: ChargePath, query: QRQuery) -> Response:
     """A vector drawing; it never changes, so keep it."""
     return _image(path.charge_id, query, Kind.SVG)
 
 
-@bp.get("/<charge_id>/qr.png", summary="The code as PNG", responses=_drawing("image/png"))
+@bp.get("/<charge_id>/qr.png", summary="The code as PNG", responses=drawing("image/png"))
 @validated
 def qr_png(path: ChargePath, query: QRQuery) -> Response:
     """A bitmap of whole pixels a module; it never changes, so keep it."""
@@ -479,6 +485,8 @@ def qr_png(path: ChargePath, query: QRQuery) -> Response:
 def _allow(wanted: list[OfCharge]) -> None:
     if OfCharge.REFUNDS in wanted:
         require_scope(Scope.REFUNDS_READ)
+    if OfCharge.QR_CODE in wanted:
+        require_scope(Scope.CODES_READ)
 
 
 def _image(charge_id: str, query: QRQuery, kind: Kind) -> Response:

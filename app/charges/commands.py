@@ -31,6 +31,7 @@ class NewCharge:
     metadata: dict[str, str] = field(default_factory=dict)
     return_url: str | None = None
     expires_in_s: int = EXPIRES_IN_S_DEFAULT
+    qr_code_id: str | None = None  # the merchant's own printed code, as its caller knows
 
     def __post_init__(self) -> None:
         if not 1 <= self.amount.minor <= MINOR_MAX:

@@ -1,11 +1,12 @@
-"""What a caller may see unfolded in one answer: a charge's refunds and latest attempt, a refund's charge.
+"""What a caller may see unfolded in one answer: a charge's refunds, latest attempt and printed code, a
+refund's charge.
 
 One level and no more, each by one statement for the whole page.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from enum import StrEnum
 from typing import Any
 
@@ -26,12 +27,23 @@ class OfCharge(StrEnum):
 
     REFUNDS = "refunds"
     LATEST_ATTEMPT = "latest_attempt"
+    QR_CODE = "qr_code"
 
 
 class OfRefund(StrEnum):
     """What a refund may be asked to unfold."""
 
     CHARGE = "charge"
+
+
+# (merchant, ids) -> objects of the API by id.
+Unfold = Callable[[str, Sequence[str]], dict[str, dict[str, Any]]]
+_unfolders: dict[OfCharge, Unfold] = {}
+
+
+def teach(name: OfCharge, unfold: Unfold) -> None:
+    """Let the wiring say who unfolds what lives on a floor above this one."""
+    _unfolders[name] = unfold
 
 
 def charges_json(charges: Sequence[sa.Row[Any]], wanted: Sequence[OfCharge]) -> list[dict[str, Any]]:
@@ -49,6 +61,11 @@ def charges_json(charges: Sequence[sa.Row[Any]], wanted: Sequence[OfCharge]) -> 
         for charge in shown:
             latest = attempts.get(charge["id"])
             charge["latest_attempt"] = attempt_json(latest[0]) if latest else None
+    if OfCharge.QR_CODE in wanted:
+        ids = [charge["qr_code"] for charge in shown if charge["qr_code"] is not None]
+        codes = _unfolders[OfCharge.QR_CODE](charges[0].merchant_id, ids) if ids else {}
+        for charge in shown:
+            charge["qr_code"] = codes.get(charge["qr_code"])
     return shown
 
 

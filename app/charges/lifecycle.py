@@ -54,6 +54,7 @@ class ChargeFilter:
 
     status: ChargeState | None = None
     merchant_order_no: str | None = None
+    qr_code_id: str | None = None
     created_from: datetime | None = None
     created_before: datetime | None = None
     starting_after: str | None = None  # older than this one
@@ -85,6 +86,7 @@ def create_charge(tx: Connection, merchant_id: str, *, livemode: bool, new: NewC
         "merchant_order_no": new.merchant_order_no,
         "metadata": new.metadata,
         "return_url": new.return_url,
+        "qr_code_id": new.qr_code_id,
         "created_at": now,
         "expires_at": now + timedelta(seconds=new.expires_in_s),
         "paid_late": False,
@@ -229,6 +231,8 @@ def _conditions(wanted: ChargeFilter) -> list[sa.ColumnElement[bool]]:
         conditions.append(column.state == wanted.status)
     if wanted.merchant_order_no is not None:
         conditions.append(column.merchant_order_no == wanted.merchant_order_no)
+    if wanted.qr_code_id is not None:
+        conditions.append(column.qr_code_id == wanted.qr_code_id)
     if wanted.created_from is not None:
         conditions.append(column.created_at >= wanted.created_from)
     if wanted.created_before is not None:

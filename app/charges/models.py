@@ -29,6 +29,25 @@ class Charge(Base):
         sa.Index("ix_charges_id", "id"),
         sa.Index("ix_charges_order", "merchant_id", "livemode", "merchant_order_no", unique=True),
         sa.Index("ix_charges_paid", "merchant_id", "livemode", "paid_at"),
+        # What a printed code has made: to list it, and to count what it may still take.
+        sa.Index(
+            "ix_charges_qr_code",
+            "merchant_id",
+            "qr_code_id",
+            "id",
+            sqlite_where=sa.text("qr_code_id IS NOT NULL"),
+            postgresql_where=sa.text("qr_code_id IS NOT NULL"),
+        ),
+        sa.Index(
+            "ix_charges_qr_code_taken",
+            "merchant_id",
+            "qr_code_id",
+            "state",
+            "created_at",
+            "paid_minor",  # so that counting reads the index alone
+            sqlite_where=sa.text("qr_code_id IS NOT NULL"),
+            postgresql_where=sa.text("qr_code_id IS NOT NULL"),
+        ),
     )
 
     merchant_id: Mapped[str] = mapped_column(sa.String(40), primary_key=True)
@@ -41,6 +60,7 @@ class Charge(Base):
     merchant_order_no: Mapped[str | None] = mapped_column(sa.String(64))
     metadata_json: Mapped[dict[str, Any]] = mapped_column("metadata")
     return_url: Mapped[str | None] = mapped_column(sa.String(2048))
+    qr_code_id: Mapped[str | None] = mapped_column(sa.String(40))  # the printed code that it was begun at
     created_at: Mapped[datetime]
     expires_at: Mapped[datetime]
     paid_at: Mapped[datetime | None]

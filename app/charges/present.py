@@ -58,6 +58,7 @@ def charge_json(charge: sa.Row[Any]) -> dict[str, Any]:
         "merchant_order_no": charge.merchant_order_no,
         "metadata": charge.metadata,
         "return_url": charge.return_url,
+        "qr_code": charge.qr_code_id,
         "url": link_of(charge),
         "qr": {"svg": f"{here}.svg", "png": f"{here}.png"},
         "provider": charge.provider,

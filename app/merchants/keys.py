@@ -32,6 +32,7 @@ ACTIVE_MAX = 100  # of one merchant and mode: more is a loop gone wrong
 # One line of text: no control characters, nothing that turns the direction of writing, not only spaces.
 _PLAIN = r"\u0000-\u001f\u007f-\u009f\u2028\u2029\u202a-\u202e\u2066-\u2069"
 NAME_PATTERN = rf"^[^{_PLAIN}]*[^{_PLAIN}\s][^{_PLAIN}]*$"
+LINE_PATTERN = rf"^[^{_PLAIN}]*$"  # or nothing at all
 _NAME = re.compile(NAME_PATTERN)
 
 _ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"

@@ -22,6 +22,7 @@ RESOURCES = {
     "charges": _l("Charges"),
     "refunds": _l("Refunds"),
     "balance": _l("Balance"),
+    "codes": _l("Printed codes"),
     "events": _l("Events"),
     "webhooks": _l("Webhooks"),
     "keys": _l("API keys"),

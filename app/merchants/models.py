@@ -21,6 +21,23 @@ class Merchant(Base):
     created_at: Mapped[datetime]
 
 
+class Store(Base):
+    """A place of a merchant's, in one mode: what shoppers read below its name."""
+
+    __tablename__ = "stores"
+    __table_args__ = (
+        sa.ForeignKeyConstraint(["merchant_id"], ["merchants.id"]),
+        sa.Index("ix_stores_mode", "merchant_id", "livemode", "id"),
+    )
+
+    merchant_id: Mapped[str] = mapped_column(sa.String(40), primary_key=True)
+    id: Mapped[str] = mapped_column(sa.String(40), primary_key=True)
+    livemode: Mapped[bool]
+    name: Mapped[str] = mapped_column(sa.String(80))
+    address: Mapped[str] = mapped_column(sa.String(120), default="")  # a line: street, city
+    created_at: Mapped[datetime]
+
+
 class User(Base):
     """A person of one merchant."""
 

@@ -20,6 +20,8 @@ class Scope(StrEnum):
     REFUNDS_READ = "refunds:read"
     REFUNDS_WRITE = "refunds:write"
     BALANCE_READ = "balance:read"
+    CODES_READ = "codes:read"
+    CODES_WRITE = "codes:write"
     EVENTS_READ = "events:read"
     WEBHOOKS_READ = "webhooks:read"
     WEBHOOKS_WRITE = "webhooks:write"
@@ -44,6 +46,17 @@ ROUTES: dict[str, Scope] = {
     "refunds_api.list_all": Scope.REFUNDS_READ,
     "batch_api.create": Scope.CHARGES_WRITE,
     "balance_api.read": Scope.BALANCE_READ,
+    "qr_codes_api.create": Scope.CODES_WRITE,
+    "qr_codes_api.create_series": Scope.CODES_WRITE,
+    "qr_codes_api.list_all": Scope.CODES_READ,
+    "qr_codes_api.read": Scope.CODES_READ,
+    "qr_codes_api.update": Scope.CODES_WRITE,
+    "qr_codes_api.qr_svg": Scope.CODES_READ,
+    "qr_codes_api.qr_png": Scope.CODES_READ,
+    "stores_api.create": Scope.CODES_WRITE,
+    "stores_api.list_all": Scope.CODES_READ,
+    "stores_api.read": Scope.CODES_READ,
+    "stores_api.update": Scope.CODES_WRITE,
     "events_api.list_events": Scope.EVENTS_READ,
     "events_api.read_event": Scope.EVENTS_READ,
     "webhook_endpoints_api.create": Scope.WEBHOOKS_WRITE,
@@ -74,7 +87,7 @@ ROUTES: dict[str, Scope] = {
 
 
 # Addresses that make many things at once: few calls of them are many calls of the others.
-BATCHES: frozenset[str] = frozenset({"batch_api.create"})
+BATCHES: frozenset[str] = frozenset({"batch_api.create", "qr_codes_api.create_series"})
 
 
 def scopes_of(names: Iterable[str]) -> frozenset[Scope]:

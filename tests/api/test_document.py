@@ -32,6 +32,10 @@ BEYOND_SCHEMAS = {
     "POST /v1/webhook_endpoints",
     "POST /v1/webhook_endpoints/{endpoint_id}",
     "POST /v1/events/replay",
+    # Amounts between others, times after others, stores that exist.
+    "POST /v1/qr_codes",
+    "POST /v1/qr_codes/series",
+    "POST /v1/qr_codes/{code_id}",
 }
 
 # What a well-made request may meet: 404, 409, and 422 for an Idempotency-Key that was used before.
@@ -170,6 +174,12 @@ def test_answers_fit_their_schema(document, api, merchant):
             "/v1/events/replay", {"since": "2026-01-01T00:00:00Z", "until": "2126-01-01T00:00:00Z"}
         ).get_json(),
         "DeletedAnswer": api.delete(f"/v1/webhook_endpoints/{endpoint['id']}").get_json(),
+        "CodeAnswer": api.post(
+            "/v1/qr_codes", {"name": "堂食", "label": {"kind": "table", "text": "7"}}
+        ).get_json(),
+        "CodeList": api.get("/v1/qr_codes").get_json(),
+        "StoreAnswer": api.post("/v1/stores", {"name": "武康路店"}).get_json(),
+        "StoreList": api.get("/v1/stores").get_json(),
         "ErrorAnswer": api.get("/v1/charges/x").get_json(),
     }
     for name, answer in answers.items():
@@ -194,6 +204,8 @@ def test_no_request_drawn_from_the_document_is_answered_otherwise(
         "key_id": api.post("/v1/api_keys", {"name": "till", "scopes": ["charges:read"]}).get_json()["id"],
         "event_id": api.get("/v1/events").get_json()["data"][0]["id"],
         "request_id": log_call(merchant.id, "key_1"),
+        "code_id": api.post("/v1/qr_codes", {"name": "堂食"}).get_json()["id"],
+        "store_id": api.post("/v1/stores", {"name": "武康路店"}).get_json()["id"],
     }
     api.post(f"/v1/webhook_endpoints/{known['endpoint_id']}/ping")
     known["delivery_id"] = api.get("/v1/deliveries").get_json()["data"][0]["id"]

@@ -26,7 +26,13 @@ NAMED = [
     ("GET", "/v1/deliveries/{delivery_id}"),
     ("POST", "/v1/deliveries/{delivery_id}/resend"),
     ("GET", "/v1/events/{event_id}"),
+    ("GET", "/v1/qr_codes/{code_id}"),
+    ("GET", "/v1/qr_codes/{code_id}/qr.png"),
+    ("GET", "/v1/qr_codes/{code_id}/qr.svg"),
+    ("POST", "/v1/qr_codes/{code_id}"),
     ("GET", "/v1/refunds/{refund_id}"),
+    ("GET", "/v1/stores/{store_id}"),
+    ("POST", "/v1/stores/{store_id}"),
     ("DELETE", "/v1/webhook_endpoints/{endpoint_id}"),
     ("GET", "/v1/webhook_endpoints/{endpoint_id}"),
     ("POST", "/v1/webhook_endpoints/{endpoint_id}"),
@@ -38,8 +44,10 @@ LISTS = [
     "/v1/charges",
     "/v1/deliveries",
     "/v1/events",
+    "/v1/qr_codes",
     "/v1/refunds",
     "/v1/request_logs",
+    "/v1/stores",
     "/v1/webhook_endpoints",
 ]
 DEEDS = ["/v1/events/replay"]  # name what they are about in their body: tests/webhooks/test_replay.py
@@ -51,6 +59,8 @@ PREFIXES = {
     "endpoint_id": "we",
     "key_id": "key",
     "request_id": "req",
+    "code_id": "qr",
+    "store_id": "st",
 }
 
 
@@ -64,6 +74,8 @@ def possessions(owner: Api) -> dict[str, str]:
     deliveries = owner.get(f"/v1/deliveries?endpoint={endpoint_id}").get_json()["data"]
     refund_id = owner.refund(pay(owner.charge().get_json()["id"]).id).get_json()["id"]
     who = keys.authenticate(owner.key)
+    store_id = owner.post("/v1/stores", {"name": "武康路店"}).get_json()["id"]
+    code_id = owner.post("/v1/qr_codes", {"name": "堂食", "store": store_id}).get_json()["id"]
     return {
         "request_id": log_call(who.merchant_id, who.key_id, livemode=who.livemode),
         "charge_id": charge_id,
@@ -72,6 +84,8 @@ def possessions(owner: Api) -> dict[str, str]:
         "refund_id": refund_id,
         "endpoint_id": endpoint_id,
         "key_id": key_id,
+        "code_id": code_id,
+        "store_id": store_id,
     }
 
 
@@ -137,5 +151,5 @@ def test_no_operation_that_names_a_thing_is_forgotten_here(api):
         (method.upper(), path) for path, operations in paths.items() for method in operations if "{" in path
     }
     assert named == set(NAMED)
-    others = {*DEEDS, "/v1/balance", "/v1/charges/batch"}
+    others = {*DEEDS, "/v1/balance", "/v1/charges/batch", "/v1/qr_codes/series"}
     assert {path for path in paths if "{" not in path} == {*LISTS, *others}

@@ -1,0 +1,260 @@
+"""A merchant's printed codes: made singly or as a series, found, changed while they hang, never deleted."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy import Connection
+
+from app.charges.models import Charge
+from app.charges.states import ChargeState
+from app.codes.models import QRCode
+from app.codes.terms import LINE, NAME_CHARS_MAX, Standing, Terms
+from app.db import is_among, moment, reading, table_of, transaction
+from app.errors import BadLink, InvalidRequest, NotFound
+from app.ids import is_id, new_id
+from app.merchants.models import Store
+from app.merchants.stores import check_store
+from app.qr.short_code import new_code, parse_code
+
+SERIES_MAX = 500  # as many as one call makes, in one transaction
+SEARCH_CHARS_MAX = 80
+
+_codes, _charges, _stores = table_of(QRCode), table_of(Charge), table_of(Store)
+_JOINED: sa.Select[Any] = sa.select(
+    *_codes.c, _stores.c.name.label("store_name"), _stores.c.address.label("store_address")
+).outerjoin(
+    _stores, sa.and_(_stores.c.merchant_id == _codes.c.merchant_id, _stores.c.id == _codes.c.store_id)
+)
+
+
+@dataclass(frozen=True, slots=True)
+class CodeFilter:
+    """What a list is narrowed to.  ``text`` is a part of a name or label, or a whole code."""
+
+    text: str = ""
+    standing: Standing | None = None  # ACTIVE: not disabled; DISABLED
+    store_id: str | None = None
+    series_id: str | None = None
+    quiet: bool = False
+    starting_after: str | None = None  # older than this one
+    ending_before: str | None = None  # newer than this one
+    limit: int = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """What came of a code's scans: charges begun, those of them that were paid, and their sum."""
+
+    begun: int = 0
+    paid: int = 0
+    paid_minor: int = 0
+
+
+def create_code(tx: Connection, merchant_id: str, terms: Terms, *, livemode: bool) -> sa.Row[Any]:
+    """Make one code.  A step.  Raises InvalidRequest (no such store)."""
+    return _store(tx, merchant_id, [terms], livemode)[0]
+
+
+def create_series(
+    tx: Connection, merchant_id: str, terms: Terms, labels: Sequence[str], *, livemode: bool, series: str
+) -> list[sa.Row[Any]]:
+    """Make a code for each label, in their order; all or none.  A step.  Raises InvalidRequest."""
+    if not 1 <= len(labels) <= SERIES_MAX or len(set(labels)) < len(labels):
+        raise InvalidRequest(f"a series has 1 to {SERIES_MAX} different labels", param="last")
+    if terms.label_kind is None:
+        raise InvalidRequest("say what the codes of a series stand at", param="label_kind")
+    if not 1 <= len(series.strip()) <= NAME_CHARS_MAX or not LINE.fullmatch(series):
+        raise InvalidRequest(f"a series has a name of 1 to {NAME_CHARS_MAX} characters", param="series")
+    each = [replace(terms, label_text=label) for label in labels]
+    named = {"series_id": new_id("qs"), "series": series.strip()}
+    return _store(tx, merchant_id, each, livemode, **named)
+
+
+def change_code(
+    tx: Connection,
+    merchant_id: str,
+    code_id: str,
+    changes: Mapping[str, Any],
+    *,
+    livemode: bool,
+    active: bool | None = None,
+) -> sa.Row[Any]:
+    """Change some of a code's terms, by their names, and whether it is open.  A step.
+
+    What hangs on the wall asks for the new terms from the next scan on; payments begun go on under the old
+    ones.  Raises NotFound, InvalidRequest.
+    """
+    mine = _own(merchant_id, code_id, livemode)
+    row = tx.execute(sa.select(*_codes.c).where(*mine).with_for_update()).first()
+    if row is None:
+        raise NotFound("no such code")
+    terms = replace(Terms.of(row), **changes)
+    if terms.store_id is not None and terms.store_id != row.store_id:
+        check_store(tx, merchant_id, terms.store_id, livemode=livemode)
+    now = moment(tx)
+    values = terms.values() | {"updated_at": now}
+    if active is not None and active != (row.disabled_at is None):
+        # A sign that is taken down or put up again is judged anew by how often it is scanned.
+        values |= {"disabled_at": None if active else now, "quiet_since": None}
+    tx.execute(sa.update(_codes).where(*mine).values(values))
+    return tx.execute(_JOINED.where(*mine)).one()
+
+
+def set_active(merchant_id: str, code_id: str, *, livemode: bool, active: bool) -> None:
+    """Disable a code, or enable it again; twice is harmless.  Raises NotFound."""
+    with transaction() as tx:
+        change_code(tx, merchant_id, code_id, {}, livemode=livemode, active=active)
+
+
+def find(merchant_id: str, code_id: str, *, livemode: bool | None = None) -> sa.Row[Any]:
+    """A merchant's code, with ``store_name`` and ``store_address``.
+
+    Raises NotFound, for another merchant's or mode's code too.
+    """
+    with reading() as connection:
+        row = connection.execute(
+            _JOINED.where(_codes.c.merchant_id == merchant_id, _codes.c.id == code_id[:64])
+        ).first()
+    if row is None or (livemode is not None and row.livemode != livemode):
+        raise NotFound("no such code")
+    return row
+
+
+def find_many(merchant_id: str, code_ids: Sequence[str]) -> list[sa.Row[Any]]:
+    """Those of these codes that are the merchant's."""
+    query = _JOINED.where(_codes.c.merchant_id == merchant_id, is_among(_codes.c.id, "code_ids"))
+    with reading() as connection:
+        return list(connection.execute(query, {"code_ids": list(code_ids)}))
+
+
+def list_codes(merchant_id: str, wanted: CodeFilter, *, livemode: bool) -> tuple[list[sa.Row[Any]], bool]:
+    """One page, newest first, and whether there is more.  Raises InvalidRequest for a bad cursor."""
+    for name in ("starting_after", "ending_before"):
+        cursor = getattr(wanted, name)
+        if cursor is not None and not is_id(cursor, "qr"):
+            raise InvalidRequest("a cursor is the id of a printed code", param=name)
+    backwards = wanted.ending_before is not None
+    query = (
+        _JOINED.where(
+            _codes.c.merchant_id == merchant_id, _codes.c.livemode == livemode, *_conditions(wanted)
+        )
+        .order_by(_codes.c.id.asc() if backwards else _codes.c.id.desc())
+        .limit(wanted.limit + 1)
+    )
+    with reading() as connection:
+        rows = list(connection.execute(query))
+    page = rows[: wanted.limit]
+    return (page[::-1] if backwards else page), len(rows) > wanted.limit
+
+
+def list_series(merchant_id: str, *, livemode: bool, limit: int = 100) -> list[sa.Row[Any]]:
+    """The latest series, newest first: ``series_id``, ``series`` and ``size``."""
+    query = (
+        sa.select(_codes.c.series_id, _codes.c.series, sa.func.count().label("size"))
+        .where(
+            _codes.c.merchant_id == merchant_id,
+            _codes.c.livemode == livemode,
+            _codes.c.series_id.is_not(None),
+        )
+        .group_by(_codes.c.series_id, _codes.c.series)
+        .order_by(_codes.c.series_id.desc())
+        .limit(limit)
+    )
+    with reading() as connection:
+        return list(connection.execute(query))
+
+
+def list_quiet(merchant_id: str, *, livemode: bool, limit: int = 20) -> list[sa.Row[Any]]:
+    """Codes that are not scanned any more although it is their usual time."""
+    query = _JOINED.where(
+        _codes.c.merchant_id == merchant_id,
+        _codes.c.livemode == livemode,
+        _codes.c.quiet_since.is_not(None),
+        _codes.c.disabled_at.is_(None),
+    )
+    with reading() as connection:
+        return list(connection.execute(query.order_by(_codes.c.id).limit(limit)))
+
+
+def counts_of(merchant_id: str, code_ids: Sequence[str]) -> dict[str, Counts]:
+    """What came of each code so far; codes at which nothing was begun are missing."""
+    with reading() as connection:
+        return count_in(connection, merchant_id, code_ids)
+
+
+def count_in(connection: Connection, merchant_id: str, code_ids: Sequence[str]) -> dict[str, Counts]:
+    """The same by a connection that is open already."""
+    rows = connection.execute(_COUNT, {"merchant_id": merchant_id, "code_ids": list(code_ids)})
+    return {row[0]: Counts(row[1], int(row[2]), int(row[3])) for row in rows}
+
+
+def _store(
+    tx: Connection, merchant_id: str, many: Sequence[Terms], livemode: bool, **more: Any
+) -> list[sa.Row[Any]]:
+    if many[0].store_id is not None:
+        check_store(tx, merchant_id, many[0].store_id, livemode=livemode)
+    now = moment(tx)
+    always = {"merchant_id": merchant_id, "livemode": livemode, "series_id": None, "series": None, **more}
+    always |= {"created_at": now, "updated_at": now, "scans": 0}
+    rows = [{**terms.values(), **always, "id": new_id("qr"), "code": new_code()} for terms in many]
+    tx.execute(sa.insert(_codes), rows)
+    ids = {"code_ids": [row["id"] for row in rows]}
+    mine = _JOINED.where(_codes.c.merchant_id == merchant_id, is_among(_codes.c.id, "code_ids"))
+    return list(tx.execute(mine.order_by(_codes.c.id), ids))
+
+
+def _own(merchant_id: str, code_id: str, livemode: bool) -> list[sa.ColumnElement[bool]]:
+    return [
+        _codes.c.merchant_id == merchant_id,
+        _codes.c.id == code_id[:64],
+        _codes.c.livemode == livemode,
+    ]
+
+
+def _conditions(wanted: CodeFilter) -> list[sa.ColumnElement[bool]]:
+    column = _codes.c
+    conditions: list[sa.ColumnElement[bool]] = []
+    if wanted.text:
+        conditions.append(_named_like(wanted.text[:SEARCH_CHARS_MAX]))
+    if wanted.standing is Standing.DISABLED:
+        conditions.append(column.disabled_at.is_not(None))
+    elif wanted.standing is not None:
+        conditions.append(column.disabled_at.is_(None))
+    if wanted.store_id is not None:
+        conditions.append(column.store_id == wanted.store_id)
+    if wanted.series_id is not None:
+        conditions.append(column.series_id == wanted.series_id)
+    if wanted.quiet:
+        conditions.append(column.quiet_since.is_not(None))
+    if wanted.starting_after is not None:
+        conditions.append(column.id < wanted.starting_after)
+    if wanted.ending_before is not None:
+        conditions.append(column.id > wanted.ending_before)
+    return conditions
+
+
+def _named_like(text: str) -> sa.ColumnElement[bool]:
+    """A whole code as it is printed, or a part of a name or label."""
+    try:
+        return _codes.c.code == parse_code(text)
+    except BadLink:
+        return sa.or_(
+            _codes.c.name.icontains(text, autoescape=True),
+            _codes.c.label_text.icontains(text, autoescape=True),
+        )
+
+
+_COUNT = (
+    sa.select(
+        _charges.c.qr_code_id,
+        sa.func.count(),
+        sa.func.coalesce(sa.func.sum(sa.case((_charges.c.state == ChargeState.PAID, 1), else_=0)), 0),
+        sa.func.coalesce(sa.func.sum(_charges.c.paid_minor), 0),
+    )
+    .where(_charges.c.merchant_id == sa.bindparam("merchant_id"), is_among(_charges.c.qr_code_id, "code_ids"))
+    .group_by(_charges.c.qr_code_id)
+)

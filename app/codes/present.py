@@ -1,0 +1,79 @@
+"""What the API says of a printed code, and what its symbol says.  Pure but for the settings."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+
+from app.clock import to_rfc3339
+from app.codes import codes
+from app.codes.codes import Counts
+from app.qr.short_code import address_of, in_groups
+from app.runtime import settings
+
+
+def address_of_code(row: sa.Row[Any]) -> str:
+    """What the symbol says, character for character."""
+    here = settings()
+    return address_of(here.origin, row.code, host_upper=here.qr_host_upper)
+
+
+def code_json(row: sa.Row[Any], counts: Counts) -> dict[str, Any]:
+    """The printed code object of the API.  What is said of open amounts is null while a price is fixed."""
+    here = settings().origin
+    is_open = row.amount_minor is None
+    return {
+        "id": row.id,
+        "object": "qr_code",
+        "livemode": row.livemode,
+        "active": row.disabled_at is None,
+        "code": in_groups(row.code),
+        "url": address_of_code(row),
+        "verify_url": f"{here}/v/{row.code}",
+        "qr": {
+            "svg": f"{here}/v1/qr_codes/{row.id}/qr.svg",
+            "png": f"{here}/v1/qr_codes/{row.id}/qr.png",
+        },
+        "name": row.name,
+        "store": row.store_id,
+        "label": {"kind": row.label_kind, "text": row.label_text} if row.label_kind else None,
+        "series": {"id": row.series_id, "name": row.series} if row.series_id else None,
+        "currency": row.currency.lower(),
+        "amount": row.amount_minor,
+        "preset_amount": row.preset_minor if is_open else None,
+        "min_amount": row.min_minor if is_open else None,
+        "max_amount": row.max_minor if is_open else None,
+        "suggested_amounts": list(row.suggested) if is_open else [],
+        "max_payments": row.max_payments,
+        "daily_cap": row.daily_cap_minor,
+        "valid_from": _time(row.valid_from),
+        "valid_until": _time(row.valid_until),
+        "inactive_message": {"zh": row.inactive_zh, "en": row.inactive_en},
+        "scans": row.scans,
+        "charges": {"begun": counts.begun, "paid": counts.paid, "amount_paid": counts.paid_minor},
+        "last_scan_at": _time(row.last_scan_at),
+        "quiet_since": _time(row.quiet_since),
+        "created_at": to_rfc3339(row.created_at),
+        "updated_at": to_rfc3339(row.updated_at),
+        "disabled_at": _time(row.disabled_at),
+    }
+
+
+def codes_json(rows: Sequence[sa.Row[Any]]) -> list[dict[str, Any]]:
+    """One merchant's codes with what came of them, by one statement for all."""
+    if not rows:
+        return []
+    counts = codes.counts_of(rows[0].merchant_id, [row.id for row in rows])
+    return [code_json(row, counts.get(row.id, Counts())) for row in rows]
+
+
+def unfolded(merchant_id: str, code_ids: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """These codes as the API has them, by id: for charges that are asked to unfold theirs."""
+    return {shown["id"]: shown for shown in codes_json(codes.find_many(merchant_id, code_ids))}
+
+
+def _time(moment: datetime | None) -> str | None:
+    return None if moment is None else to_rfc3339(moment)
