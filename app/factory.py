@@ -34,11 +34,12 @@ from app.charges import views as charges_views
 from app.checkout import views as checkout_views
 from app.codes import api as codes_api
 from app.codes import present as codes_present
+from app.codes import room_views as codes_room_views
 from app.codes import views as codes_views
 from app.codes.tally import Tally
 from app.config import Settings, load_settings
 from app.document import current_document
-from app.merchants import keys_api, keys_views, logs_api, logs_views, stores_api
+from app.merchants import keys_api, keys_views, logs_api, logs_views, stores_api, stores_views
 from app.merchants import views as merchants_views
 from app.webhooks import api as webhooks_api
 from app.webhooks import views as webhooks_views
@@ -69,6 +70,8 @@ ROOMS = (
     print_views.bp,
     batch_views.bp,
     refunds_views.bp,
+    codes_room_views.bp,
+    stores_views.bp,
     webhooks_views.bp,
 )
 

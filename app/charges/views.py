@@ -64,6 +64,7 @@ def list_charges() -> str | BaseResponse:
     wanted = ChargeFilter(
         status=ChargeState(status) if status in set(ChargeState) else None,
         merchant_order_no=text or None,
+        qr_code_id=request.args.get("code", "")[:64] or None,
         starting_after=request.args.get("after"),
         ending_before=request.args.get("before"),
         limit=PAGE,
@@ -249,7 +250,9 @@ def as_sent() -> bytes:
 
 def _turn(**cursor: Any) -> str:
     """This list, from another page on."""
-    kept: dict[str, Any] = {name: request.args[name] for name in ("q", "status") if request.args.get(name)}
+    kept: dict[str, Any] = {
+        name: request.args[name] for name in ("q", "status", "code") if request.args.get(name)
+    }
     return url_for("charges.list_charges", **kept, **cursor)
 
 

@@ -15,9 +15,14 @@ from flask import Flask
 from app.callbacks import inbox
 from app.charges.incidents import raise_incident
 from app.charges.models import Attempt, Charge, Incident, Refund
+from app.codes import codes
+from app.codes.scan import begin_charge
+from app.codes.terms import LabelKind, Terms
 from app.db import transaction
-from app.merchants import accounts, keys, people
+from app.merchants import accounts, keys, people, stores
 from app.merchants.models import ApiKey, Merchant, Session
+from app.merchants.stores import StoreTerms
+from app.money import Money
 from app.providers.base import Outcome
 from app.webhooks import endpoints
 from app.webhooks.models import Delivery, WebhookEndpoint
@@ -53,6 +58,12 @@ def full_shop(shop: Shop, far_side: AlipayFarSide, text: str = "一杯拿铁") -
     hear(shop.account_id, wrong, 1000)
     key_id, _ = keys.create_key(shop.id, livemode=False, name=text)
     request_id = books.log_call(shop.id, key_id, text)
+    with transaction() as tx:
+        store = stores.add_store(tx, shop.id, StoreTerms(text, text), livemode=False)
+        terms = Terms(text, store_id=store.id, label_kind=LabelKind.TABLE, label_text=text[:40])
+        [code] = codes.create_series(tx, shop.id, terms, [text[:40]], livemode=False, series=text)
+    with transaction() as tx:
+        begin_charge(tx, code, Money(1250, "CNY"))
     delivery = books.rows_of(Delivery, merchant_id=shop.id)[0]
     return {
         "charge_id": charge.id,
@@ -61,6 +72,8 @@ def full_shop(shop: Shop, far_side: AlipayFarSide, text: str = "一杯拿铁") -
         "event_id": delivery.event_id,
         "delivery_id": delivery.id,
         "key_id": key_id,
+        "code_id": code.id,
+        "store_id": store.id,
         "request_id": request_id,
         "refund_id": refund.id,
         "incident_id": books.row_of(Incident, merchant_id=shop.id, subject_id="at_1").id,
@@ -116,10 +129,13 @@ def test_every_text_of_the_dashboard_is_translated() -> None:
                 (m.id, m.context) for m in read_po(file) if m.id and m.string and "fuzzy" not in m.flags
             }
     keywords = {"_": None, "_l": None, "gettext": None, "ngettext": (1, 2), "pgettext": ((1, "c"), 2)}
-    places = [(ROOT / "templates", f"{name}/**.html", "jinja2") for name in ("dashboard", "print")]
+    places = [(ROOT / "templates", f"{name}/**.html", "jinja2") for name in ("dashboard", "codes", "print")]
     places += [
         (ROOT / "app", pattern, "python")
-        for pattern in ("merchants/**views.py", "charges/**views.py", "webhooks/**views.py", "paper.py")
+        for pattern in (
+            *("merchants/**views.py", "charges/**views.py", "codes/**views.py"),
+            *("webhooks/**views.py", "paper.py"),
+        )
     ]
     texts = [
         (text, context)
@@ -162,7 +178,7 @@ def test_every_form_needs_its_guard(
         )
         assert response.status_code == 400, rule.rule
     assert books.charge_of(merchant, things["charge_id"]).state == "pending"
-    assert len(books.rows_of(Charge)) == 3
+    assert len(books.rows_of(Charge)) == 4
     assert owner.get("/").status_code == 200
 
 
@@ -192,6 +208,7 @@ def test_another_merchants_things_do_not_exist(
         seen += 1
     assert seen > 12
     assert [books.rows_of(table, merchant_id=other_merchant.id) for table in tables] == before
+    asked = ("charge_id", "code_id", "store_id")  # stand in the addresses that ask for them
     for path in (
         "/",
         "/charges",
@@ -200,11 +217,15 @@ def test_another_merchants_things_do_not_exist(
         "/webhooks",
         "/incidents",
         "/unclaimed",
+        "/codes",
+        "/stores",
+        f"/codes?series={theirs['code_id']}&store={theirs['store_id']}",
         "/settings",
         f"/charges?q={theirs['charge_id']}",
+        f"/charges?code={theirs['code_id']}",
     ):
         page = owner.get(path, follow_redirects=True).text
-        assert not [thing for name, thing in theirs.items() if name != "charge_id" and thing in page], path
+        assert not [thing for name, thing in theirs.items() if name not in asked and thing in page], path
         assert f"NO-{other_merchant.id[-6:]}" not in page
 
 
@@ -258,6 +279,7 @@ def test_an_unreadable_cursor_is_refused_on_a_page(
         "/refunds?after=x",
         "/incidents?after=x",
         "/unclaimed?after=x",
+        "/codes?after=x",
         f"/webhooks/{things['endpoint_id']}?after=x",
     ):
         assert owner.get(path).status_code == 400, path
