@@ -12,6 +12,7 @@ from tests.api.calls import Api, refusal, row_counts
 from tests.books import log_call, pay, rows_of
 
 # Every operation that names a thing; the test below compares this list with the document.
+HELPS = ("begin", "decline", "expire", "levers", "pay")
 NAMED = [
     ("GET", "/v1/request_logs/{request_id}"),
     ("GET", "/v1/api_keys/{key_id}"),
@@ -33,6 +34,7 @@ NAMED = [
     ("GET", "/v1/refunds/{refund_id}"),
     ("GET", "/v1/stores/{store_id}"),
     ("POST", "/v1/stores/{store_id}"),
+    *(("POST", f"/v1/test_helpers/charges/{{charge_id}}/{verb}") for verb in HELPS),
     ("DELETE", "/v1/webhook_endpoints/{endpoint_id}"),
     ("GET", "/v1/webhook_endpoints/{endpoint_id}"),
     ("POST", "/v1/webhook_endpoints/{endpoint_id}"),
@@ -93,7 +95,9 @@ def call(who: Api, method: str, path: str) -> TestResponse:
     """Call it as a stranger would: with a body that is good enough to be judged by the address."""
     if path.endswith("/app_params"):
         return who.post(path, {"provider": "alipay"})
-    is_deed = path.endswith(("/revoke", "/ping", "/resend", "/cancel"))
+    if path.endswith("/levers"):
+        return who.post(path, {"name": "drop"})
+    is_deed = path.endswith(("/revoke", "/ping", "/resend", "/cancel", "/expire"))
     return who._call(method, path, {"json": {}} if method == "POST" and not is_deed else {})
 
 
