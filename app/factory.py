@@ -24,6 +24,7 @@ from app.charges import (
     balance_api,
     batch_api,
     batch_views,
+    counter_api,
     print_views,
     refunds_api,
     refunds_views,
@@ -45,6 +46,7 @@ BODY_BYTES_MAX = 128 * 1024
 APIS = (
     charges_api.bp,
     batch_api.bp,
+    counter_api.bp,
     refunds_api.bp,
     balance_api.bp,
     keys_api.bp,
