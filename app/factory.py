@@ -29,6 +29,7 @@ from app.charges import (
     refunds_api,
     refunds_views,
     test_helpers_api,
+    till_views,
 )
 from app.charges import views as charges_views
 from app.checkout import views as checkout_views
@@ -63,6 +64,7 @@ ROOMS = (
     charges_views.bp,
     print_views.bp,
     batch_views.bp,
+    till_views.bp,
     refunds_views.bp,
     webhooks_views.bp,
 )

@@ -13,7 +13,7 @@ from werkzeug.test import TestResponse
 
 from tests.conftest import Shop
 
-ROOMS = ("merchants", "charges", "printing", "batch", "refunds", "webhooks", "keys", "request_logs")
+ROOMS = ("merchants", "charges", "printing", "batch", "till", "refunds", "webhooks", "keys", "request_logs")
 
 
 class Person:
