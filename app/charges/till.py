@@ -92,7 +92,8 @@ def face_of(state: str, tries: Sequence[sa.Row[Any]]) -> tuple[Face, sa.Row[Any]
         return (Face.PAYING if latest.state == AttemptState.STARTED else Face.READY), latest
     if latest.state == AttemptState.STARTED:
         return (Face.ASKING if latest.given_up_at is None else Face.LEAVING), latest
-    return (Face.REFUSED if latest.state == AttemptState.FAILED else Face.NOTHING), latest
+    is_refused = latest.state == AttemptState.FAILED and latest.given_up_at is None
+    return (Face.REFUSED if is_refused else Face.NOTHING), latest
 
 
 def scanned_before(merchant_id: str, text: str) -> str | None:

@@ -65,7 +65,7 @@ def refund_outcome(status: str) -> Outcome:
 def payment_answer(ref: PaymentRef, fields: Mapping[str, str], *, over: bool) -> PaymentResult:
     """What the answer to a query says of a payment.  A paid one may lack what the caller must have."""
     status = fields.get("origRespCode", "")
-    outcome = payment_outcome(status, over=over or _is_one_try(fields, status))
+    outcome = _outcome_of(fields, status, over=over)
     paid_at = _moment(fields.get("traceTime", ""), ref.started_at) if outcome is Outcome.SUCCEEDED else None
     return PaymentResult(
         ref.out_trade_no,
@@ -81,7 +81,7 @@ def payment_answer(ref: PaymentRef, fields: Mapping[str, str], *, over: bool) ->
 def payment_news(fields: Mapping[str, str]) -> PaymentResult:
     """What a notification says of a payment.  Raises SignatureMismatch if it is none after all."""
     status = fields["respCode"]
-    outcome = payment_outcome(status, over=_is_one_try(fields, status))
+    outcome = _outcome_of(fields, status, over=False)
     amount = _amount(fields)
     # The answer to an order for a QR code or an app also says 00, but knows no such numbers yet.
     if outcome is Outcome.SUCCEEDED and (amount is None or not _is_carried_out(fields)):
@@ -148,8 +148,12 @@ def _fate(status: str) -> Fate:
     return known
 
 
-def _is_one_try(fields: Mapping[str, str], status: str) -> bool:
-    return fields.get("txnSubType") == ONE_TRY and status not in BEING_ENTERED
+def _outcome_of(fields: Mapping[str, str], status: str, *, over: bool) -> Outcome:
+    if fields.get("txnSubType") != ONE_TRY:
+        return payment_outcome(status, over=over)
+    if status in UNDONE:
+        return Outcome.CLOSED  # given up, and no failure
+    return payment_outcome(status, over=over or status not in BEING_ENTERED)
 
 
 def _is_carried_out(fields: Mapping[str, str]) -> bool:

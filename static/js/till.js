@@ -36,7 +36,7 @@ voice.setAttribute("aria-pressed", String(isOn()));
 voice.addEventListener("click", () => {
   localStorage.setItem("mafu_voice", isOn() ? "off" : "on");
   voice.setAttribute("aria-pressed", String(isOn()));
-  if (isOn()) say(voice.textContent);
+  if (isOn()) say(voice.textContent.trim());
   else window.speechSynthesis?.cancel();
 });
 

@@ -222,6 +222,7 @@ class Row:
         ("pending", [Row("started", given_up_at=1)], Face.LEAVING),
         ("pending", [Row("failed")], Face.REFUSED),
         ("pending", [Row("closed")], Face.NOTHING),
+        ("pending", [Row("failed", given_up_at=1)], Face.NOTHING),
         ("pending", [Row("failed"), Row("started")], Face.ASKING),
         ("pending", [Row("mismatched")], Face.REVIEW),
         ("paid", [Row("succeeded", settles=True), Row("closed")], Face.PAID),
