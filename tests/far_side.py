@@ -22,6 +22,8 @@ from app.money import Money
 from app.providers.base import AppParams, HttpAnswer, Inbound, NextStep, Redirect, ShowQR
 from tests.providers import alipay_forge as forge
 
+REVERSED = "reversed"  # the number of what a network gave back by reversing a payment: it has none of ours
+
 
 class Way(StrEnum):
     """How far a refund has come at its network."""
@@ -294,7 +296,11 @@ class AlipayFarSide(Network):
 
     def _charge_code(self, method: str, trade: Trade) -> HttpAnswer:
         """As ``code_mood`` says; the shopper who is asked pays, or does not, by ``pay``."""
-        if self.code_mood == "refused":
+        self._expire(trade)
+        if trade.state == "TRADE_CLOSED":
+            return forge.refused(method, "ACQ.TRADE_HAS_CLOSE")
+        if self.code_mood == "refused" and trade.state is None:
+            del self.trades[trade.out_trade_no]
             return forge.refused(method, "ACQ.PAYMENT_AUTH_CODE_INVALID")
         if trade.state is None:
             self.open(trade.out_trade_no)
@@ -318,7 +324,7 @@ class AlipayFarSide(Network):
             trade.state = "TRADE_CLOSED"
         elif left := trade.paid.minor - trade.gone:
             action = "refund"
-            trade.backs["cancel"] = Back(Money(left, trade.paid.currency))
+            trade.backs[REVERSED] = Back(Money(left, trade.paid.currency))
             self._after_refund(trade)
         return forge.accepted(
             method, out_trade_no=trade.out_trade_no, trade_no=trade.trade_no, retry_flag="N", action=action

@@ -189,13 +189,16 @@ def _take_money(tx: Connection, attempt: sa.Row[Any], result: PaymentResult) -> 
     received = None if attempt.ref_is_taken else result.amount
     fits = received == Money(attempt.amount_minor, attempt.currency)
     is_wanted = fits and attempt.given_up_at is None
+    # Of what has gone back by a reversal nobody needs to decide, whatever the amount was.
+    is_gone = received is not None and attempt.given_up_at is not None and result.is_undone
+    goes_back = fits or is_gone
     charge = pay_charge(tx, attempt, attempt.charge_id, attempt.amount_minor) if is_wanted else None
     taken = move(
         tx,
         _attempts,
         attempt.merchant_id,
         attempt.id,
-        AttemptState.SUCCEEDED if fits else AttemptState.MISMATCHED,
+        AttemptState.SUCCEEDED if goes_back else AttemptState.MISMATCHED,
         settles=charge is not None,
         provider_ref=None if attempt.ref_is_taken else result.provider_ref,
         received_minor=received.minor if received else None,
@@ -210,7 +213,7 @@ def _take_money(tx: Connection, attempt: sa.Row[Any], result: PaymentResult) -> 
         verdict = Verdict.PAID
     else:
         queue.drop(tx, attempt.merchant_id, (Kind.QUERY, attempt.id))
-        verdict = _send_back(tx, taken, result) if fits else _hold(tx, attempt, taken, result)
+        verdict = _send_back(tx, taken, result) if goes_back else _hold(tx, attempt, taken, result)
     log.info(
         "settled", verdict=verdict, charge_id=attempt.charge_id, attempt_id=attempt.id, amount=str(received)
     )

@@ -11,10 +11,11 @@ from app import clock, worker
 from app.callbacks import inbox
 from app.charges import attempts, counter, lifecycle
 from app.charges.counter import Till
-from app.charges.models import Attempt, Charge, Refund
+from app.charges.models import Attempt, Charge, Incident, Refund
 from app.charges.states import AttemptState, ChargeState, RefundState
 from app.errors import Conflict, InvalidRequest, ProviderRejected, ProviderUnreachable
 from app.merchants import accounts
+from app.money import Money
 from app.providers.alipay import Alipay
 from app.providers.base import Outcome
 from app.queue import Job, Kind
@@ -402,3 +403,21 @@ def test_a_lost_answer_to_a_paid_code_is_found(merchant, far_side, at):
     assert charge_of(merchant, charge.id).state == ChargeState.PAID
     assert attempts.ask(attempt_of(charge)).outcome is Outcome.SUCCEEDED
     assert clock.now() > attempt_of(charge).started_at
+
+
+def test_money_of_another_amount_that_a_reversal_sent_back_waits_for_nobody(
+    merchant, far_side, at, monkeypatch
+):
+    charge = asked(merchant, far_side)
+    at(timedelta(seconds=20))
+    reverse = Alipay.reverse
+
+    def too_late(self, ref):
+        far_side.pay(ref.out_trade_no, Money(1251, "CNY"))
+        reverse(self, ref)
+
+    monkeypatch.setattr(Alipay, "reverse", too_late)
+    counter.give_up(merchant.id, charge.id)
+    attempt = attempt_of(charge)
+    assert (attempt.state, attempt.received_minor, attempt.refunded_minor) == ("succeeded", 1251, 1251)
+    assert rows_of(Incident) == []
