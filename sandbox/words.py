@@ -51,7 +51,6 @@ WORDS = {
     ),
     "pay_code_over": ("付款码已过期", "This code has expired"),
     "pay_code_fresh": ("刷新付款码", "A fresh code"),
-    "password_asked": ("需要输入支付密码", "The password is asked for"),
     "panel": ("沙箱控制台", "Sandbox control panel"),
     "panel_more": (
         "支付网络的另一端：商户应用、交易、异步通知和故障开关。",
