@@ -96,10 +96,10 @@ def face_of(state: str, tries: Sequence[sa.Row[Any]]) -> tuple[Face, sa.Row[Any]
     return (Face.REFUSED if is_refused else Face.NOTHING), latest
 
 
-def scanned_before(merchant_id: str, text: str) -> str | None:
+def scanned_before(merchant_id: str, text: str) -> sa.Row[Any] | None:
     """The charge for which this code was scanned in the last minutes.  Raises InvalidRequest for no code."""
     known = counter.find_scanned(merchant_id, counter.read_code(text)[0])
-    return None if known is None else str(known.charge_id)
+    return None if known is None else lifecycle.find(merchant_id, known.charge_id)
 
 
 def withdraw(merchant_id: str, charge_id: str, *, livemode: bool) -> bool:

@@ -36,6 +36,7 @@ _REFUSALS = {
     "charge_in_payment": _l("Another shopper is just confirming this payment. Cancel that first."),
     "charge_not_payable": _l("This sale is over."),
     "charge_in_review": _l("This sale is over."),
+    "pay_code_used": _l("This code was used a moment ago. Ask the shopper for a fresh one."),
     "too_many_attempts": _l("This sale was tried too often: begin it anew."),
 }
 
@@ -73,13 +74,19 @@ def new_cashier() -> Response:
 
 @bp.post("/cashier")
 def open_cashier() -> Response | BaseResponse:
-    """Take the payment of whoever shows this code; the same code again opens the same sale."""
+    """Take the payment of whoever shows this code.
+
+    The same code with the same amount is the same sale; with another amount it is a mistake, and "paid" on
+    the screen would be a costly one.
+    """
     code = request.form.get("code", "")
     try:
-        forms.amount_of(request.form.get("amount", ""), CURRENCY)
+        amount = forms.amount_of(request.form.get("amount", ""), CURRENCY)
         before = till.scanned_before(me().merchant_id, code) if code.strip() else None
+        if before is not None and before.amount_minor == amount.minor:
+            return _show_again(before.id)
         if before is not None:
-            return redirect(url_for("till.show_cashier", charge_id=before), 303)
+            return _page("cashier", faults={"code": str(_REFUSALS["pay_code_used"])}, status=409)
         charge_id = _open_sale()
     except InvalidRequest as error:
         field = "code" if error.param == "code" else "amount"
@@ -167,7 +174,11 @@ def _show_the_first(charge_id: str, code: str) -> BaseResponse:
         till.withdraw(me().merchant_id, charge_id, livemode=livemode())
     except ProviderUnreachable:
         pass  # nothing of it is open: it ends by its deadline
-    return redirect(url_for("till.show_cashier", charge_id=first or charge_id), 303)
+    return _show_again(first.id if first is not None else charge_id)
+
+
+def _show_again(charge_id: str) -> BaseResponse:
+    return redirect(url_for("till.show_cashier", charge_id=charge_id, notice="again"), 303)
 
 
 def _open_sale() -> str:
@@ -198,7 +209,10 @@ def _page(
         till=room,
         sale=sale,
         link=link_of(sale.charge) if sale else "",
-        say=_said(sale) if sale and sale.face is till.Face.PAID else "",
+        # What was said before is not said again: somebody might take it for a second payment.
+        say=_said(sale)
+        if sale and sale.face is till.Face.PAID and request.args.get("notice") != "again"
+        else "",
         wallets=[
             {"pattern": info.pay_code, "name": gettext(info.label), "works": info.code in mine}
             for info in (adapter.info for adapter in REGISTRY.values())

@@ -149,16 +149,27 @@ def test_the_wallets_no_asks_for_a_fresh_code(owner: Person, far_side):
 
 def test_one_shopper_scanned_twice_is_one_sale(owner: Person, merchant, far_side):
     first, second = sell(owner, "cashier", code=CODE), sell(owner, "cashier", code="2876 5432 1098 7654")
-    assert first.location == second.location
+    assert second.location == f"{first.location}?notice=again"
+    page = page_of(owner, second)
+    assert "nothing was charged again" in page
+    assert "data-say" not in page
     assert far_side.calls == ["alipay.trade.pay"]
     assert len(rows_of(Charge)) == 1
+
+
+def test_a_used_code_never_looks_like_the_payment_of_another_amount(owner: Person, merchant, far_side):
+    sell(owner, "cashier", code=CODE)
+    answer = sell(owner, "cashier", "7", code=CODE)
+    assert answer.status_code == 409
+    assert "This code was used a moment ago" in answer.text
+    assert (far_side.calls, len(rows_of(Charge))) == (["alipay.trade.pay"], 1)
 
 
 def test_a_code_that_paid_another_sale_shows_that_one(owner: Person, merchant, far_side):
     first = sell(owner, "cashier", code=CODE).location
     second = sell(owner, "cashier", "7").location
     owner.get(second)
-    assert owner.post(second, {"code": CODE}).location == first
+    assert owner.post(second, {"code": CODE}).location == f"{first}?notice=again"
     assert charge_of(merchant, second.rpartition("/")[2]).state == ChargeState.CANCELED
     assert far_side.calls == ["alipay.trade.pay"]
 
