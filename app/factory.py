@@ -24,11 +24,13 @@ from app.charges import (
     balance_api,
     batch_api,
     batch_views,
+    counter_api,
     expand,
     print_views,
     refunds_api,
     refunds_views,
     test_helpers_api,
+    till_views,
 )
 from app.charges import views as charges_views
 from app.checkout import views as checkout_views
@@ -51,6 +53,7 @@ BODY_BYTES_MAX = 128 * 1024
 APIS = (
     charges_api.bp,
     batch_api.bp,
+    counter_api.bp,
     refunds_api.bp,
     balance_api.bp,
     codes_api.bp,
@@ -69,6 +72,7 @@ ROOMS = (
     charges_views.bp,
     print_views.bp,
     batch_views.bp,
+    till_views.bp,
     refunds_views.bp,
     codes_room_views.bp,
     stores_views.bp,

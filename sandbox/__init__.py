@@ -14,7 +14,7 @@ from pathlib import Path
 from flask import Flask, Response, request
 from jinja2 import StrictUndefined
 
-from sandbox import cashier, control, panel, receiver, words
+from sandbox import cashier, control, panel, phone, receiver, words
 from sandbox.alipay import Alipay
 from sandbox.box import Box, Network
 from sandbox.desk import Answer, Fault
@@ -59,7 +59,7 @@ def create_sandbox(
         box.networks[network.code] = network
         for blueprint in network.blueprints():
             app.register_blueprint(blueprint)
-    for blueprint in (cashier.bp, control.bp, panel.bp, receiver.bp):
+    for blueprint in (cashier.bp, control.bp, panel.bp, phone.bp, receiver.bp):
         app.register_blueprint(blueprint)
     _wire(app, Notifier(box), notify)
     return app

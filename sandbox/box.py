@@ -29,6 +29,8 @@ class Network(Protocol):
     retry_gaps_s: tuple[float, ...]  # at full length; the notifier divides by the speed
     forgeries: tuple[str, ...]  # the values of the lever ``forge`` that it can act on
     rotations: tuple[str, ...]  # the keys of its own that it can renew
+    code_heads: tuple[str, ...]  # the first two digits of its wallet's payment codes
+    code_digits: int  # how many such a code has
 
     def blueprints(self) -> list[Blueprint]:
         """The network's gateway and its own control calls."""

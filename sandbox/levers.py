@@ -61,6 +61,8 @@ KINDS = {
         Kind("decline", Stage.PAYMENT, "balance|risk|password", "balance"),
         Kind("close", Stage.PAYMENT, ""),
         Kind("slow_payment", Stage.PAYMENT, _SECONDS, "10"),
+        Kind("password", Stage.PAYMENT, ""),
+        Kind("pay_first", Stage.PAYMENT, ""),
         Kind("wrong_amount", Stage.PAYMENT, _YUAN, "+0.01"),
         Kind("late", Stage.PAYMENT, f"({_SECONDS})?"),
         Kind("delay", Stage.PAYMENT, _SECONDS, "10", None),

@@ -15,6 +15,10 @@ from sandbox.box import Box
 from sandbox.trades import Refund, State, Trade
 from sandbox.yuan import fen_of
 
+# The networks ask for a password above 1,000 yuan.
+PASSWORD_ABOVE_MINOR = 100_000
+# What the networks call a payment by the shopper's code.
+CODE_PRODUCTS = ("codepay", "pay", "code")
 _SWEEP_LIMIT = 50
 
 
@@ -91,9 +95,43 @@ def pay(
     return Verdict(Outcome.PAID, _take_money(box, db, trade, amount_minor))
 
 
+def pay_by_code(box: Box, db: sqlite3.Connection, trade: Trade) -> Verdict:
+    """A till has scanned the shopper's code: money at once, or OPENED while the password is asked for."""
+    verdict = open_trade(box, db, trade)
+    if verdict.outcome is not Outcome.OPENED:
+        return verdict
+    if levers.take(db, "password", trade.out_trade_no) is not None:
+        return verdict
+    if trade.amount_minor > PASSWORD_ABOVE_MINOR:
+        return verdict
+    return pay(box, db, trade)
+
+
 def decline(db: sqlite3.Connection, trade: Trade, reason: str) -> Verdict:
-    """The wallet refuses; the trade stays open and the shopper may try again."""
-    return Verdict(Outcome.DECLINED, trades.move(db, trade, (State.WAITING,), failure=reason))
+    """The wallet refuses; the trade stays open and the shopper may try again.
+
+    Except with a payment code, which is one try: the trade is over.
+    """
+    trade = trades.move(db, trade, (State.WAITING,), failure=reason)
+    if trade.product in CODE_PRODUCTS:
+        trade = trades.move(db, trade, (State.WAITING,), state=State.CLOSED.value, closed_ts=timing.now())
+    return Verdict(Outcome.DECLINED, trade)
+
+
+def reverse(box: Box, db: sqlite3.Connection, trade: Trade) -> Trade:
+    """The merchant gives a payment by code up: unpaid it ends, paid its money goes back as if it never came.
+
+    The lever ``pay_first`` has the shopper pay the moment before.
+    """
+    if trade.state is State.WAITING and levers.take(db, "pay_first", trade.out_trade_no) is not None:
+        trade = _take_money(box, db, trade, None)
+    if trade.state is State.WAITING:
+        trade = close(box, db, trade)
+    now = timing.now()
+    trade = trades.move(
+        db, trade, (State.PAID,), state=State.CLOSED.value, paid_minor=0, paid_ts=None, closed_ts=now
+    )
+    return trades.note(db, trade, reversed="yes")
 
 
 def close(box: Box, db: sqlite3.Connection, trade: Trade) -> Trade:

@@ -43,6 +43,14 @@ WORDS = {
     "unknown_action_more": ("没有扣款。", "Nothing was charged."),
     "refused": ("网络拒绝了这个请求", "The network refused this request"),
     "refused_more": ("没有扣款。给开发者的说明：", "Nothing was charged. For developers:"),
+    "pay_code": ("付款码", "Payment code"),
+    "which_wallet": ("打开哪个钱包？", "Which wallet?"),
+    "pay_code_more": (
+        "请让收银员扫码，或输入数字。剩余",
+        "Let the cashier scan it, or type the digits. Good for",
+    ),
+    "pay_code_over": ("付款码已过期", "This code has expired"),
+    "pay_code_fresh": ("刷新付款码", "A fresh code"),
     "panel": ("沙箱控制台", "Sandbox control panel"),
     "panel_more": (
         "支付网络的另一端：商户应用、交易、异步通知和故障开关。",
@@ -107,6 +115,8 @@ WORDS = {
     "lever_decline": ("拒绝付款", "Decline"),
     "lever_close": ("付款时交易关闭", "Close on approval"),
     "lever_slow_payment": ("延迟入账，其间 USERPAYING（秒）", "USERPAYING, then paid (s)"),
+    "lever_password": ("付款码支付需输入密码", "A payment code asks for the password"),
+    "lever_pay_first": ("撤销前一刻付款", "Paid the moment before a reversal"),
     "lever_wrong_amount": ("实付金额不符", "Wrong amount is paid"),
     "lever_late": ("关闭后仍收款（秒）", "Money comes after closing (s)"),
     "lever_delay": ("通知延迟（秒）", "Notifications come late (s)"),

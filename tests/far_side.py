@@ -22,6 +22,8 @@ from app.money import Money
 from app.providers.base import AppParams, HttpAnswer, Inbound, NextStep, Redirect, ShowQR
 from tests.providers import alipay_forge as forge
 
+REVERSED = "reversed"  # the number of what a network gave back by reversing a payment: it has none of ours
+
 
 class Way(StrEnum):
     """How far a refund has come at its network."""
@@ -179,6 +181,7 @@ class AlipayFarSide(Network):
     """Alipay.  A trade comes to be when the shopper opens it."""
 
     code = "alipay"
+    code_mood = "paid"  # what a payment code comes to: paid, asked, refused
 
     def open(self, url_or_number: str) -> Trade:
         """What the shopper's browser does with a cashier's address, or their camera with a code."""
@@ -250,6 +253,8 @@ class AlipayFarSide(Network):
     def _answer(self, method: str, params: Mapping[str, str]) -> HttpAnswer:
         forge.verified_params(dict(params))
         biz = json.loads(params["biz_content"])
+        if method == "alipay.trade.pay":
+            return self._charge_code(method, self._ordered(params))
         if method == "alipay.trade.precreate":
             trade = self._ordered(params)
             return forge.accepted(
@@ -264,6 +269,7 @@ class AlipayFarSide(Network):
         verb = {
             "alipay.trade.query": self._query,
             "alipay.trade.close": self._close,
+            "alipay.trade.cancel": self._cancel,
             "alipay.trade.refund": self._refund,
             "alipay.trade.fastpay.refund.query": self._query_refund,
         }[method]
@@ -287,6 +293,42 @@ class AlipayFarSide(Network):
             return forge.refused(method, "ACQ.TRADE_STATUS_ERROR")
         trade.state = "TRADE_CLOSED"
         return forge.accepted(method, out_trade_no=trade.out_trade_no, trade_no=trade.trade_no)
+
+    def _charge_code(self, method: str, trade: Trade) -> HttpAnswer:
+        """As ``code_mood`` says; the shopper who is asked pays, or does not, by ``pay``."""
+        self._expire(trade)
+        if trade.state == "TRADE_CLOSED":
+            return forge.refused(method, "ACQ.TRADE_HAS_CLOSE")
+        if self.code_mood == "refused" and trade.state is None:
+            del self.trades[trade.out_trade_no]
+            return forge.refused(method, "ACQ.PAYMENT_AUTH_CODE_INVALID")
+        if trade.state is None:
+            self.open(trade.out_trade_no)
+        if self.code_mood == "asked" and trade.paid is None:
+            return forge.envelope(method, {"code": "10003", "msg": "order success pay inprocess"})
+        if trade.paid is None:
+            super().pay(trade.out_trade_no)
+        assert trade.paid is not None
+        assert trade.paid_at is not None
+        return forge.accepted(
+            method,
+            out_trade_no=trade.out_trade_no,
+            trade_no=trade.trade_no,
+            total_amount=trade.paid.major(),
+            gmt_payment=clock.to_beijing(trade.paid_at),
+        )
+
+    def _cancel(self, method: str, trade: Trade, _biz: dict[str, str]) -> HttpAnswer:
+        action = "close"
+        if trade.paid is None:
+            trade.state = "TRADE_CLOSED"
+        elif left := trade.paid.minor - trade.gone:
+            action = "refund"
+            trade.backs[REVERSED] = Back(Money(left, trade.paid.currency))
+            self._after_refund(trade)
+        return forge.accepted(
+            method, out_trade_no=trade.out_trade_no, trade_no=trade.trade_no, retry_flag="N", action=action
+        )
 
     def _refund(self, method: str, trade: Trade, biz: dict[str, str]) -> HttpAnswer:
         assert trade.paid is not None

@@ -16,14 +16,14 @@ from app.charges import unclaimed
 from app.charges.states import AttemptState, ChargeState, RefundState
 from app.db import reading
 from app.webhooks.models import DeliveryState
-from tests.far_side import Network, Trade, Way
+from tests.far_side import REVERSED, Network, Trade, Way
 from tests.simulator import Simulation
 
 _TABLES = {
     "charges": "merchant_id, id, state, amount_minor, paid_minor, paid_late, paid_attempt_id, refunded_minor,"
     " sequence",
     "attempts": "merchant_id, id, charge_id, provider, out_trade_no, state, settles, received_minor,"
-    " credited_minor, outside_minor, refunded_minor",
+    " credited_minor, outside_minor, refunded_minor, given_up_at",
     "refunds": "merchant_id, id, charge_id, attempt_id, out_refund_no, state, amount_minor, automatic",
     "decisions": "merchant_id, attempt_id, charge_id",
     "incidents": "merchant_id, kind, subject_id, charge_id",
@@ -201,6 +201,8 @@ class Rules:
         attempt = next(row for row in books.attempts if row.id == refund.attempt_id)
         trade = self._trade(attempt)
         back = trade.backs.get(refund.out_refund_no) if trade else None
+        if back is None and trade is not None and attempt.given_up_at is not None:
+            back = trade.backs.get(REVERSED)
         if refund.state == RefundState.SUCCEEDED:
             assert back is not None, "I-3: only proof moves money"
             assert back.way is Way.DONE, "I-3: only proof moves money"
@@ -208,13 +210,17 @@ class Rules:
 
     def _check_networks(self, books: Books) -> None:
         """I-15, I-20: they hold nothing that we did not write down first, and give no money back twice."""
-        known = {(row.provider, row.out_trade_no) for row in books.attempts}
+        known = {(row.provider, row.out_trade_no): row for row in books.attempts}
         numbers = {row.out_refund_no: row for row in books.refunds}
         for network, trade in self._trades():
             is_known = trade.is_stray or (network.code, trade.out_trade_no) in known
             assert is_known, "I-15: an order without a stored intent"
             assert trade.gone <= (trade.paid.minor if trade.paid else 0), "I-19: over there"
             for number, back in trade.backs.items():
+                if number == REVERSED:
+                    given_up = known[network.code, trade.out_trade_no].given_up_at
+                    assert given_up is not None, "I-15: a reversal without a stored intent"
+                    continue
                 assert number in numbers, "I-15: a refund without a stored intent"
                 assert numbers[number].amount_minor == back.amount.minor, "I-20"
 
@@ -231,6 +237,10 @@ class Rules:
         taken = Counter[str]()
         for network, trade in self._trades():
             attempt = attempts[network.code, trade.out_trade_no]
+            by_person = attempt.id in books.decided
+            assert not (attempt.given_up_at and attempt.settles) or by_person, (
+                "I-46: paid by what was given up"
+            )
             if trade.paid is None:
                 assert attempt.state in (AttemptState.CLOSED, AttemptState.FAILED), "I-45: undecided"
                 continue

@@ -20,9 +20,10 @@ import sqlalchemy as sa
 
 from app import queue, worker
 from app.callbacks import inbox
-from app.charges import attempts, decisions, lifecycle, refunds, unclaimed
+from app.charges import attempts, counter, decisions, lifecycle, refunds, unclaimed
 from app.charges.attempts import Payer
 from app.charges.commands import NewCharge, NewRefund
+from app.charges.counter import Till
 from app.charges.decisions import Press
 from app.db import moment, reading, transaction
 from app.errors import SignatureMismatch, UnknownPayment
@@ -33,7 +34,7 @@ from app.providers.base import Inbound, NextStep, Scene
 from app.queue import Job, Kind
 from app.webhooks import delivery
 from app.webhooks.delivery import Parcel, Result
-from tests.far_side import Network, Trade, Way
+from tests.far_side import AlipayFarSide, Network, Trade, Way
 from tests.providers import alipay_forge, unionpay_forge, wechatpay_forge
 from tests.simulator import FATES, OTHER_APP_ID, OTHER_MCHID, Shop, Simulation, Stage
 from tests.simulator_rules import Rules
@@ -170,6 +171,27 @@ class World:
         return self._paid(
             network, network.take_stray(number, owner, Money(self.rng.choice((1, 99, 800)), "CNY"))
         )
+
+    def scan_code(self) -> Nothing | None:
+        """A cashier scans a shopper's code; now and then one that was scanned before."""
+        shop, charge_id = self._some_charge()
+        network = self.simulation.networks["alipay"]
+        assert isinstance(network, AlipayFarSide)
+        network.code_mood = self.rng.choice(("paid", "asked", "asked", "refused"))
+        code = f"28{self.rng.choice((0, self.rng.randrange(10**14))):014d}"
+
+        def work() -> None:
+            attempt = counter.take_code(shop.merchant_id, charge_id, code, Till(), livemode=False)
+            if (network, attempt.out_trade_no) not in self.visited and attempt.out_trade_no in network.trades:
+                self.visited.append((network, attempt.out_trade_no))
+
+        return self._begin("web", f"scan a code ({network.code_mood}) for {self._name(charge_id)}", work)
+
+    def give_up_code(self) -> Nothing | None:
+        """The cashier cancels, mostly what a shopper was just asked for."""
+        shop, charge_id = self._some_charge()
+        work = partial(counter.give_up, shop.merchant_id, charge_id)
+        return self._begin("web", f"give up a code for {self._name(charge_id)}", work)
 
     def decline(self) -> Nothing | None:
         """A card is refused; the shopper may try again."""
@@ -599,6 +621,8 @@ _DEEDS: dict[Callable[[World], Nothing | None], int] = {
     World.visit_and_pay: 14,
     World.pay: 8,
     World.pay_late: 3,
+    World.scan_code: 8,
+    World.give_up_code: 4,
     World.decline: 2,
     World.wait: 5,
     World.cancel: 5,

@@ -13,19 +13,22 @@ import sqlalchemy as sa
 from sqlalchemy import Connection
 
 from app import clock, queue
+from app.charges import reversal
 from app.charges.models import Attempt, Charge
 from app.charges.settle import settle
 from app.charges.states import AttemptState, ChargeState, move
-from app.db import moment, reading, table_of, transaction
+from app.db import insert_or_skip, moment, reading, table_of, transaction
 from app.errors import Conflict, NotFound, NumberTaken, ProviderRejected, ProviderUnreachable
 from app.ids import new_id
 from app.merchants import accounts
 from app.merchants.accounts import OpenAccount
 from app.money import Money
 from app.providers.base import (
+    COUNTER,
     AppParams,
     CallBridge,
     NextStep,
+    Outcome,
     PaymentOrder,
     PaymentRef,
     PaymentResult,
@@ -148,16 +151,21 @@ def ask_if_due(merchant_id: str, charge_id: str) -> bool:
 def retire(attempt: sa.Row[Any]) -> PaymentResult:
     """Make an open attempt unpayable if its provider agrees: close there, then ask what is true.
 
+    A payment by code is reversed instead, and asked about before that as well.
+
     An attempt that the provider calls unpaid but not closed stays STARTED: it may still be paid, and
     the worker goes on asking.  Raises ProviderUnreachable when nothing is known.
     """
     account = accounts.open_account(attempt.account_id)
-    with suppress(ProviderRejected):  # In a state that forbids closing, which may mean paid: the query tells.
-        account.provider.close(ref_of(attempt))
-    try:
-        return ask(attempt)
-    except ProviderRejected as refusal:
-        raise ProviderUnreachable("the provider would not say what became of the payment") from refusal
+    if attempt.scene == COUNTER:
+        known = _ask_surely(attempt)
+        if known.outcome is not Outcome.PENDING:
+            return known
+        reversal.reverse(attempt, account.provider, ref_of(attempt))
+    else:
+        with suppress(ProviderRejected):  # In a state that forbids it, which may mean paid: the query tells.
+            account.provider.close(ref_of(attempt))
+    return _ask_surely(attempt)
 
 
 def retire_all(merchant_id: str, charge_id: str) -> frozenset[str]:
@@ -183,11 +191,14 @@ def open_attempts(merchant_id: str, charge_id: str) -> list[sa.Row[Any]]:
 def find_attempt(merchant_id: str, attempt_id: str) -> sa.Row[Any]:
     """Raises NotFound."""
     with reading() as connection:
-        attempt = connection.execute(
-            sa.select(*_attempts.c).where(
-                _attempts.c.merchant_id == merchant_id, _attempts.c.id == attempt_id
-            )
-        ).first()
+        return find_in(connection, merchant_id, attempt_id)
+
+
+def find_in(connection: Connection, merchant_id: str, attempt_id: str) -> sa.Row[Any]:
+    """The same within a transaction.  A step."""
+    attempt = connection.execute(
+        sa.select(*_attempts.c).where(_attempts.c.merchant_id == merchant_id, _attempts.c.id == attempt_id)
+    ).first()
     if attempt is None:
         raise NotFound("no such attempt")
     return attempt
@@ -220,6 +231,13 @@ def read_step(stored: dict[str, Any]) -> NextStep:
 def ref_of(attempt: sa.Row[Any]) -> PaymentRef:
     """How its provider finds this attempt."""
     return PaymentRef(attempt.out_trade_no, attempt.started_at, attempt.provider_ref, attempt.expires_at)
+
+
+def _ask_surely(attempt: sa.Row[Any]) -> PaymentResult:
+    try:
+        return ask(attempt)
+    except ProviderRejected as refusal:
+        raise ProviderUnreachable("the provider would not say what became of the payment") from refusal
 
 
 _TRIES = (
@@ -298,20 +316,8 @@ def _store(
     ``instead_of`` is one whose number is spent: it is found only if it has something to show all the same,
     and those before it, which were retired, not at all.
     """
+    charge, tries = lock_payable(tx, charge_id, account)
     now = moment(tx)
-    charge = tx.execute(
-        sa.select(*_charges.c)
-        .where(_charges.c.merchant_id == account.merchant_id, _charges.c.id == charge_id)
-        .with_for_update()
-    ).first()
-    if charge is None or charge.livemode != account.livemode or not account.enabled:
-        raise NotFound("this merchant has no such charge or account")
-    if charge.state != ChargeState.PENDING or charge.expires_at <= now:
-        raise Conflict("this charge can no longer be paid", code="charge_not_payable")
-    key = {"merchant_id": charge.merchant_id, "charge_id": charge_id}
-    tries = list(tx.execute(_LIVE, key))
-    if any(each.state == AttemptState.MISMATCHED for each in tries):
-        raise Conflict("this charge has received money of another amount", code="charge_in_review")
     if instead_of is not None:
         tries = [
             each for each in tries if each.id > instead_of or (each.id == instead_of and _has_step(each, now))
@@ -319,19 +325,60 @@ def _store(
     attempt = _taken_up(tries, account, payer)
     if attempt is not None:
         return charge, attempt
+    key = payer_key(account.id, payer.payer_id)
+    attempt = record(tx, charge, account, scene=payer.scene, payer_key=key, expires_at=charge.expires_at)
+    if attempt is None:
+        raise RuntimeError(f"a new attempt of {charge_id} has a number that is taken")
+    return charge, attempt
+
+
+def lock_payable(
+    tx: Connection, charge_id: str, account: OpenAccount
+) -> tuple[sa.Row[Any], list[sa.Row[Any]]]:
+    """A charge that can be paid, locked, and its attempts that are open.  A step.
+
+    Raises NotFound or Conflict.
+    """
+    charge = tx.execute(
+        sa.select(*_charges.c)
+        .where(_charges.c.merchant_id == account.merchant_id, _charges.c.id == charge_id)
+        .with_for_update()
+    ).first()
+    if charge is None or charge.livemode != account.livemode or not account.enabled:
+        raise NotFound("this merchant has no such charge or account")
+    if charge.state != ChargeState.PENDING or charge.expires_at <= moment(tx):
+        raise Conflict("this charge can no longer be paid", code="charge_not_payable")
+    tries = list(tx.execute(_LIVE, {"merchant_id": charge.merchant_id, "charge_id": charge_id}))
+    if any(each.state == AttemptState.MISMATCHED for each in tries):
+        raise Conflict("this charge has received money of another amount", code="charge_in_review")
+    return charge, tries
+
+
+def record(
+    tx: Connection,
+    charge: sa.Row[Any],
+    account: OpenAccount,
+    *,
+    scene: str,
+    expires_at: datetime,
+    **more: Any,
+) -> sa.Row[Any] | None:
+    """A new attempt of a locked charge, and the job that asks about it.  A step.
+
+    None if a unique key of ``more`` is taken.  Raises Conflict after too many.
+    """
+    key = {"merchant_id": charge.merchant_id, "charge_id": charge.id}
     if tx.execute(_COUNT, key).scalar_one() >= ATTEMPTS_MAX:
         raise Conflict("this charge was tried too often", code="too_many_attempts")
-    attempt_id = new_id("at")
+    attempt_id, now = new_id("at"), moment(tx)
     attempt = tx.execute(
-        sa.insert(_attempts).returning(*_attempts.c),
+        insert_or_skip(tx, _attempts, *_attempts.c),
         {
-            "merchant_id": charge.merchant_id,
+            **key,
             "id": attempt_id,
-            "charge_id": charge_id,
             "account_id": account.id,
             "provider": account.provider.info.code,
-            "scene": payer.scene,
-            "payer_key": payer_key(account.id, payer.payer_id),
+            "scene": scene,
             "out_trade_no": attempt_id.partition("_")[2].upper(),
             "state": AttemptState.STARTED,
             "settles": False,
@@ -339,11 +386,13 @@ def _store(
             "currency": charge.currency,
             "refunded_minor": 0,
             "started_at": now,
-            "expires_at": charge.expires_at,
+            "expires_at": expires_at,
+            **more,
         },
-    ).one()
-    queue.put(tx, Kind.QUERY, charge.merchant_id, attempt_id, now + FIRST_QUERY_AFTER)
-    return charge, attempt
+    ).first()
+    if attempt is not None:
+        queue.put(tx, Kind.QUERY, charge.merchant_id, attempt_id, now + FIRST_QUERY_AFTER)
+    return attempt
 
 
 def _begin(

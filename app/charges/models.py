@@ -89,6 +89,7 @@ class Attempt(Base):
         sa.Index("ix_attempts_charge", "merchant_id", "charge_id", "id"),
         sa.Index("ix_attempts_number", "account_id", "out_trade_no", unique=True),
         sa.Index("ix_attempts_provider_ref", "account_id", "provider_ref", unique=True),
+        sa.Index("ix_attempts_code", "merchant_id", "code_key", unique=True),  # one code, one payment
         # One attempt settles a charge, whatever the code above believes.
         sa.Index(
             "ix_attempts_settlement",
@@ -119,6 +120,9 @@ class Attempt(Base):
     provider: Mapped[str] = mapped_column(sa.String(16))
     scene: Mapped[str] = mapped_column(sa.String(16))
     payer_key: Mapped[str | None] = mapped_column(sa.String(64))  # a digest, where only that payer can pay it
+    code_key: Mapped[str | None] = mapped_column(sa.String(64))  # a digest, by which a code is known again
+    # When it was given up by reversal, stored before that is sent: from then on its money goes back.
+    given_up_at: Mapped[datetime | None]
     # Ours have 26 letters and digits; of money that nobody asked for it is whatever its provider says.
     out_trade_no: Mapped[str] = mapped_column(sa.String(64))
     provider_ref: Mapped[str | None] = mapped_column(sa.String(64))

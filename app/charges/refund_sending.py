@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -42,6 +43,7 @@ WITH_ATTEMPT = sa.select(
     _attempts.c.started_at,
     _attempts.c.received_minor,
     _attempts.c.provider_ref.label("payment_ref"),
+    _attempts.c.given_up_at,
 ).join(
     _attempts,
     sa.and_(_attempts.c.merchant_id == _refunds.c.merchant_id, _attempts.c.id == _refunds.c.attempt_id),
@@ -65,6 +67,8 @@ def pursue(claim: Claim) -> None:
     gap = SCHEDULE[min(claim.tries, len(SCHEDULE)) - 1]
     try:
         result = _send_or_ask(provider, order, is_first=claim.tries == 1)
+        if row.given_up_at is not None and result.outcome is Outcome.FAILED:
+            result = _after_reversal(provider, order, result)
     except ProviderUnreachable as silence:
         is_long = claim.tries > len(SCHEDULE)
         result = _heard(order, Outcome.PENDING, silence, needs_person=silence.needs_person or is_long)
@@ -105,6 +109,20 @@ def _send_or_ask(provider: Provider, order: RefundOrder, *, is_first: bool) -> R
         return provider.refund(order)
     except ProviderRejected as refusal:
         return _heard(order, Outcome.FAILED, refusal)
+
+
+def _after_reversal(provider: Provider, order: RefundOrder, refused: RefundResult) -> RefundResult:
+    """A payment that was reversed cannot be refunded: then its money has gone back by that.
+
+    Raises ProviderUnreachable.
+    """
+    try:
+        payment = provider.query(order.payment)
+    except ProviderRejected as refusal:
+        raise ProviderUnreachable(refusal.detail, provider_code=refusal.provider_code) from refusal
+    if not payment.is_undone:
+        return refused
+    return replace(refused, outcome=Outcome.SUCCEEDED, amount=order.amount, provider_status="reversed")
 
 
 def _heard(

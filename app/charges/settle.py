@@ -26,7 +26,7 @@ from app.ids import new_id
 from app.merchants.accounts import OpenAccount
 from app.merchants.models import ProviderAccount
 from app.money import Money
-from app.providers.base import Outcome, PaymentResult
+from app.providers.base import Outcome, PaymentResult, RefundResult
 from app.queue import Kind
 from app.webhooks import types
 from app.webhooks.outbox import emit
@@ -70,7 +70,7 @@ class Verdict(StrEnum):
     NO_NEWS = "no_news"  # pending, or already known
     PAID = "paid"
     NOT_PAID = "not_paid"  # the attempt failed or was closed
-    UNNEEDED = "unneeded"  # real money, but the charge has or wants none: it goes back
+    UNNEEDED = "unneeded"  # real money, but the charge has or wants none of it: it goes back
     MISMATCHED = "mismatched"  # real money of the wrong amount or currency: a person decides
 
 
@@ -188,13 +188,17 @@ def _take_money(tx: Connection, attempt: sa.Row[Any], result: PaymentResult) -> 
         return _check_same_money(tx, attempt, result)
     received = None if attempt.ref_is_taken else result.amount
     fits = received == Money(attempt.amount_minor, attempt.currency)
-    charge = pay_charge(tx, attempt, attempt.charge_id, attempt.amount_minor) if fits else None
+    is_wanted = fits and attempt.given_up_at is None
+    # Of what has gone back by a reversal nobody needs to decide, whatever the amount was.
+    is_gone = received is not None and attempt.given_up_at is not None and result.is_undone
+    goes_back = fits or is_gone
+    charge = pay_charge(tx, attempt, attempt.charge_id, attempt.amount_minor) if is_wanted else None
     taken = move(
         tx,
         _attempts,
         attempt.merchant_id,
         attempt.id,
-        AttemptState.SUCCEEDED if fits else AttemptState.MISMATCHED,
+        AttemptState.SUCCEEDED if goes_back else AttemptState.MISMATCHED,
         settles=charge is not None,
         provider_ref=None if attempt.ref_is_taken else result.provider_ref,
         received_minor=received.minor if received else None,
@@ -209,22 +213,41 @@ def _take_money(tx: Connection, attempt: sa.Row[Any], result: PaymentResult) -> 
         verdict = Verdict.PAID
     else:
         queue.drop(tx, attempt.merchant_id, (Kind.QUERY, attempt.id))
-        verdict = _send_back(tx, taken) if fits else _hold(tx, attempt, taken, result)
+        verdict = _send_back(tx, taken, result) if goes_back else _hold(tx, attempt, taken, result)
     log.info(
         "settled", verdict=verdict, charge_id=attempt.charge_id, attempt_id=attempt.id, amount=str(received)
     )
     return verdict
 
 
-def _send_back(tx: Connection, attempt: sa.Row[Any]) -> Verdict:
-    """The charge is paid already, or was canceled: refund this attempt in full, once, and say so."""
-    charge = _next(tx, attempt.merchant_id, attempt.charge_id)
-    paid_twice = charge.state == ChargeState.PAID
-    event_type = types.CHARGE_DOUBLE_PAID if paid_twice else types.CHARGE_PAID_LATE
-    emit(tx, charge_fact(event_type, charge, payment_json(attempt)))
-    reason = "double_payment" if paid_twice else "paid_after_cancel"
-    refunds.reserve_unneeded(tx, attempt, reason=reason)
+def _send_back(tx: Connection, attempt: sa.Row[Any], result: PaymentResult) -> Verdict:
+    """The charge is paid, or it or this attempt was withdrawn: refund it in full, once, and say so."""
+    charge = tx.execute(
+        sa.select(*_charges.c).where(
+            _charges.c.merchant_id == attempt.merchant_id, _charges.c.id == attempt.charge_id
+        )
+    ).one()
+    if charge.state in (ChargeState.PENDING, ChargeState.EXPIRED):
+        reason = "given_up"  # the charge itself goes on: of it there is nothing to say
+    else:
+        paid_twice = charge.state == ChargeState.PAID
+        reason = "double_payment" if paid_twice else "paid_after_cancel"
+        event_type = types.CHARGE_DOUBLE_PAID if paid_twice else types.CHARGE_PAID_LATE
+        charge = _next(tx, attempt.merchant_id, attempt.charge_id)
+        emit(tx, charge_fact(event_type, charge, payment_json(attempt)))
+    refund = refunds.reserve_unneeded(tx, attempt, reason=reason)
+    if refund is not None and attempt.given_up_at is not None and result.is_undone:
+        _book_reversal(tx, attempt, refund)
     return Verdict.UNNEEDED
+
+
+def _book_reversal(tx: Connection, attempt: sa.Row[Any], refund: sa.Row[Any]) -> None:
+    """The network has sent it back by reversing the payment: nothing is left to send."""
+    back = Money(refund.amount_minor, refund.currency)
+    told = RefundResult(
+        attempt.out_trade_no, refund.out_refund_no, Outcome.SUCCEEDED, back, provider_status="reversed"
+    )
+    refunds.settle_refund(tx, attempt.account_id, told)
 
 
 def _hold(tx: Connection, attempt: sa.Row[Any], taken: sa.Row[Any], result: PaymentResult) -> Verdict:

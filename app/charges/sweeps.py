@@ -8,16 +8,19 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import datetime, timedelta
+from typing import Any
 
+import sqlalchemy as sa
 import structlog
+from sqlalchemy import Connection
 
 from app import queue
-from app.charges import attempts, lifecycle
+from app.charges import attempts, lifecycle, reversal
 from app.charges.settle import settle
 from app.charges.states import AttemptState, ChargeState
 from app.db import moment, reading, transaction
 from app.errors import Conflict, ProviderRejected, ProviderUnreachable
-from app.providers.base import Outcome
+from app.providers.base import COUNTER, Outcome
 from app.queue import Claim
 
 log = structlog.get_logger(__name__)
@@ -34,15 +37,17 @@ RETRY_EXPIRY = timedelta(seconds=30)
 def query_attempt(claim: Claim) -> None:
     """Ask the provider about one open attempt; put the job back while the answer is "not yet".
 
-    An attempt whose charge has ended is closed at its provider as well.  A day after the charge's
+    An attempt whose charge has ended is closed at its provider as well, and so is one by a payment code that
+    takes too long.  A day after the charge's
     deadline a provider that still says "not paid" is believed.
     """
     attempt = attempts.find_attempt(claim.merchant_id, claim.subject_id)
     charge = lifecycle.find(claim.merchant_id, attempt.charge_id)
-    given_up = charge.expires_at + WATCH_AFTER_END < _now()
+    began_at = _now()
+    given_up = charge.expires_at + WATCH_AFTER_END < began_at
     if attempt.state == AttemptState.STARTED:
         try:
-            if charge.state == ChargeState.PENDING:
+            if charge.state == ChargeState.PENDING and not reversal.is_over(attempt, began_at):
                 result = attempts.ask(attempt)
             else:
                 result = attempts.retire(attempt)
@@ -56,7 +61,7 @@ def query_attempt(claim: Claim) -> None:
         if attempt.state == AttemptState.STARTED:
             now = moment(tx)
             # No effect if settling removed the job.
-            queue.put_back(tx, claim, now + _gap(claim.tries, now - charge.expires_at))
+            queue.put_back(tx, claim, _next_look(tx, claim, charge, now))
         else:
             queue.finish(tx, claim)
 
@@ -94,6 +99,13 @@ def _now() -> datetime:
     # The database's clock: a worker whose own is fast must not give up on money that may still come.
     with reading() as connection:
         return moment(connection)
+
+
+def _next_look(tx: Connection, claim: Claim, charge: sa.Row[Any], now: datetime) -> datetime:
+    attempt = attempts.find_in(tx, claim.merchant_id, claim.subject_id)  # it may be given up since
+    if attempt.scene == COUNTER:
+        return reversal.next_look(attempt, now)
+    return now + _gap(claim.tries, now - charge.expires_at)
 
 
 def _gap(tries: int, since_deadline: timedelta) -> timedelta:

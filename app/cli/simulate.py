@@ -1,7 +1,8 @@
 """``flask simulate``: a shopper without eyes, who knows nothing but addresses, pages, codes and forms.
 
 ``pay`` opens a payment link somewhere (a phone's browser, a wallet, a desktop) and pays with a wallet;
-``app`` pays with the parameters that a merchant's app hands to a wallet's SDK.  Everything goes over
+``app`` pays with the parameters that a merchant's app hands to a wallet's SDK; ``code`` holds out a
+payment code.  Everything goes over
 HTTP, as it would from a phone, so it works against any test mode that can be reached.
 """
 
@@ -152,6 +153,30 @@ def app_command(provider: str, params: IO[str], decline: bool, sandbox: str | No
     if as_json:
         output.say_json({"paid": is_paid, "steps": steps})
     sys.exit(Exit.PAID if is_paid else Exit.NOT_PAID)
+
+
+@simulate_group.command("code")
+@click.argument("provider", type=click.Choice(list(REGISTRY)))
+@click.option("--expired", is_flag=True, help="One whose minute is over.")
+@output.json_option
+@click.option("--sandbox", help="The sandbox's address; the demo's if left out.")
+@with_appcontext
+def code_command(provider: str, *, expired: bool, as_json: bool, sandbox: str | None) -> None:
+    """Print a payment code as the shopper's wallet shows it, for a till to scan within a minute.
+
+    Exit codes: 0, 1 no sandbox answers, 2 typed wrongly.
+    """
+    phone, address = Browser("", USER_AGENTS["browser"]), _sandbox(sandbox)
+    wish = {"network": provider, "expired": expired}
+    try:
+        made = phone.ask("POST", f"{address}/control/pay_codes", wish)
+    except (GaveUp, InvalidRequest, ProviderUnreachable) as stop:
+        output.say(str(stop))
+        sys.exit(Exit.NOT_PAID)
+    if as_json:
+        output.say_json({"provider": provider, "code": made["code"], "good_for_s": made["good_for_s"]})
+    else:
+        output.say(made["code"])
 
 
 def _shop(shopper: Shopper, wait_s: float) -> str:

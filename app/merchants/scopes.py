@@ -41,6 +41,7 @@ ROUTES: dict[str, Scope] = {
     "charges_api.qr_svg": Scope.CHARGES_READ,
     "charges_api.qr_png": Scope.CHARGES_READ,
     "charges_api.app_params": Scope.CHARGES_WRITE,
+    "counter_api.take": Scope.CHARGES_WRITE,
     "refunds_api.create": Scope.REFUNDS_WRITE,
     "refunds_api.read": Scope.REFUNDS_READ,
     "refunds_api.list_all": Scope.REFUNDS_READ,

@@ -27,6 +27,10 @@ class Scene(StrEnum):
     APP = "app"  # inside the merchant's own app
 
 
+# The scene of an attempt that ``charge_code`` made: the shopper shows a code, and opens nothing of ours.
+COUNTER = "counter"
+
+
 class Outcome(StrEnum):
     """What became of a payment or refund.  A word we do not know means PENDING, and is logged."""
 
@@ -53,6 +57,9 @@ class Info:
     currencies: frozenset[str]
     scenes: frozenset[Scene]
     abilities: frozenset[Ability]
+    # How the payment codes of its wallet look, as a regular expression over digits.  No two networks' codes
+    # look alike: that is how a cashier's scan finds its network.
+    pay_code: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,8 +103,25 @@ class PaymentOrder:
 
 
 @dataclass(frozen=True, slots=True)
+class CodeOrder:
+    """What ``charge_code`` needs.  Whoever has ``code`` has the money, for a minute: it is shown nowhere."""
+
+    ref: PaymentRef
+    amount: Money
+    description: str
+    code: str = field(repr=False)
+    device_id: str  # the till: 8 letters and digits
+    device_ip: str
+    notify_url: str
+    expires_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class PaymentResult:
-    """What a provider said, verified.  ``amount`` may be missing unless the outcome is SUCCEEDED."""
+    """What a provider said, verified.  ``amount`` may be missing unless the outcome is SUCCEEDED.
+
+    ``is_undone``: whatever it had taken has gone back to the payer without any refund of ours.
+    """
 
     out_trade_no: str
     outcome: Outcome
@@ -105,6 +129,7 @@ class PaymentResult:
     provider_ref: str | None = None
     paid_at: datetime | None = None
     provider_status: str = ""  # the network's own word, for people
+    is_undone: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -286,6 +311,22 @@ class Provider(Protocol):
 
     def close(self, ref: PaymentRef) -> None:
         """Make the payment impossible.  A second close is harmless; a paid one raises Rejected."""
+        ...
+
+    def charge_code(self, order: CodeOrder) -> PaymentResult:
+        """Take a payment from whoever shows this code.
+
+        PENDING: the shopper is asked in the wallet.  Query every few seconds, and ``reverse`` what comes to
+        nothing.  Raises ProviderRejected (nothing was taken, and nothing will be) or ProviderUnreachable.
+        """
+        ...
+
+    def reverse(self, ref: PaymentRef) -> None:
+        """Give up a payment by code: unpaid it ends, and what was taken goes back; a query tells which.
+
+        A second one is harmless, and so is one of a payment that never arrived.  Not within 15 seconds.
+        Raises ProviderRejected or ProviderUnreachable.
+        """
         ...
 
     def refund(self, order: RefundOrder) -> RefundResult: ...

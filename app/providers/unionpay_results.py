@@ -18,6 +18,11 @@ from app.providers.unionpay_wire import STAMP
 log = logging.getLogger(__name__)
 
 VOID_TYPE = "31"
+# A payment by code is one try and not several: once it has failed it has failed, whatever the deadline;
+# except that the shopper may still be typing the password.
+ONE_TRY = "06"
+BEING_ENTERED = frozenset({"70"})
+UNDONE = frozenset({"46"})  # reversed, whether or not it had been paid
 REF_CHARS_MAX = 64  # a queryId has 21; the books hold 64
 # ISO 4217 numbers.  Money in another currency than was asked for must be seen, not refused.
 CURRENCIES = {
@@ -60,7 +65,7 @@ def refund_outcome(status: str) -> Outcome:
 def payment_answer(ref: PaymentRef, fields: Mapping[str, str], *, over: bool) -> PaymentResult:
     """What the answer to a query says of a payment.  A paid one may lack what the caller must have."""
     status = fields.get("origRespCode", "")
-    outcome = payment_outcome(status, over=over)
+    outcome = _outcome_of(fields, status, over=over)
     paid_at = _moment(fields.get("traceTime", ""), ref.started_at) if outcome is Outcome.SUCCEEDED else None
     return PaymentResult(
         ref.out_trade_no,
@@ -69,13 +74,14 @@ def payment_answer(ref: PaymentRef, fields: Mapping[str, str], *, over: bool) ->
         fields.get("queryId", "")[:REF_CHARS_MAX] or None,
         paid_at,
         status,
+        is_undone=status in UNDONE,
     )
 
 
 def payment_news(fields: Mapping[str, str]) -> PaymentResult:
     """What a notification says of a payment.  Raises SignatureMismatch if it is none after all."""
     status = fields["respCode"]
-    outcome = payment_outcome(status, over=False)
+    outcome = _outcome_of(fields, status, over=False)
     amount = _amount(fields)
     # The answer to an order for a QR code or an app also says 00, but knows no such numbers yet.
     if outcome is Outcome.SUCCEEDED and (amount is None or not _is_carried_out(fields)):
@@ -87,6 +93,7 @@ def payment_news(fields: Mapping[str, str]) -> PaymentResult:
         provider_ref=fields.get("queryId", "")[:REF_CHARS_MAX] or None,
         paid_at=_traced_at(fields) if outcome is Outcome.SUCCEEDED else None,
         provider_status=status,
+        is_undone=status in UNDONE,
     )
 
 
@@ -139,6 +146,14 @@ def _fate(status: str) -> Fate:
         log.warning("unionpay: unknown response code of a transaction", extra={"status": status[:64]})
         return Fate.PENDING
     return known
+
+
+def _outcome_of(fields: Mapping[str, str], status: str, *, over: bool) -> Outcome:
+    if fields.get("txnSubType") != ONE_TRY:
+        return payment_outcome(status, over=over)
+    if status in UNDONE:
+        return Outcome.CLOSED  # given up, and no failure
+    return payment_outcome(status, over=over or status not in BEING_ENTERED)
 
 
 def _is_carried_out(fields: Mapping[str, str]) -> bool:

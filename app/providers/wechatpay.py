@@ -40,6 +40,7 @@ from app.providers.base import (
     Ability,
     AppParams,
     CallBridge,
+    CodeOrder,
     Credential,
     Inbound,
     Info,
@@ -91,6 +92,7 @@ class WechatPay:
         # WeChat Pay's pages open in WeChat and in a phone's own browser, not inside other wallets.
         scenes=frozenset(PRODUCTS),
         abilities=frozenset({Ability.REFUND, Ability.PARTIAL_REFUND, Ability.STATEMENT}),
+        pay_code="1[0-5][0-9]{16}",
     )
     credentials: ClassVar[tuple[Credential, ...]] = wechatpay_account.CREDENTIALS
 
@@ -152,13 +154,7 @@ class WechatPay:
             heard = self._ask(f"out-trade-no/{_number(ref.out_trade_no)}")
         if heard.verdict is Verdict.ABSENT:
             return PaymentResult(ref.out_trade_no, Outcome.PENDING, provider_status=heard.code)
-        node = _done(heard, "query")
-        if node.word("out_trade_no") != ref.out_trade_no or not self._is_ours(node):
-            raise ProviderUnreachable("wechatpay answered about another payment")
-        try:
-            return wechatpay_results.payment(node)
-        except ValueError as error:
-            raise ProviderUnreachable(f"wechatpay's answer: {error}") from error
+        return self._payment(ref, _done(heard, "query"))
 
     def close(self, ref: PaymentRef) -> None:
         """Close an unpaid order.  One that never arrived, or is closed, is closed enough.
@@ -172,6 +168,48 @@ class WechatPay:
             return
         if self.query(ref).outcome not in (Outcome.CLOSED, Outcome.FAILED):
             raise heard.refusal("close")
+
+    def charge_code(self, order: CodeOrder) -> PaymentResult:
+        """Take a payment by the shopper's code.  Nothing notifies of it: only this answer and queries tell.
+
+        USERPAYING, with HTTP status 202, is PENDING.  Source: WeChat Pay API v3, 付款码支付.
+        """
+        body = {
+            "appid": self._account.appid,
+            "mchid": self._account.mchid,
+            "description": _fit(order.description, DESCRIPTION_BYTES_MAX) or order.ref.out_trade_no,
+            "out_trade_no": order.ref.out_trade_no,
+            "amount": {"total": _fen(order.amount), "currency": "CNY"},
+            "payer": {"auth_code": order.code},
+            "scene_info": {
+                "device_id": order.device_id,
+                "device_ip": order.device_ip,
+                "store_info": {"out_id": order.device_id},
+            },
+        }
+        try:
+            heard = self._gateway.call("POST", "/v3/pay/transactions/codepay", body)
+            if not heard.is_signed:
+                raise Doubtful(heard)
+        except Doubtful as doubt:
+            self._decide(order.ref, "codepay", doubt)
+            raise
+        if heard.verdict in TAKEN:  # our number was heard before: a query tells what became of it
+            raise NumberTaken(f"wechatpay: {heard.meaning}", provider_code=heard.code)
+        return self._payment(order.ref, _done(heard, "codepay"))
+
+    def reverse(self, ref: PaymentRef) -> None:
+        """Reverse a payment by code.  One that never arrived, or is reversed, is reversed enough.
+
+        Source: WeChat Pay API v3, 撤销订单.
+        """
+        path = f"/v3/pay/transactions/out-trade-no/{_number(ref.out_trade_no)}/reverse"
+        body = {"appid": self._account.appid, "mchid": self._account.mchid}
+        heard = self._gateway.call("POST", path, body)
+        if heard.verdict in (Verdict.DONE, Verdict.ABSENT, Verdict.CLOSED):
+            return
+        if not self.query(ref).is_undone:
+            raise heard.refusal("reverse")
 
     def refund(self, order: RefundOrder) -> RefundResult:
         """Send money back.  The same ``out_refund_no`` again is the same refund, as it stands now."""
@@ -309,6 +347,15 @@ class WechatPay:
             "timestamp": timestamp,
             "sign": self._account.signer.client_signature(appid, timestamp, nonce, prepay_id),
         }
+
+    def _payment(self, ref: PaymentRef, node: Node) -> PaymentResult:
+        """The payment that was asked about.  Raises ProviderUnreachable for another one, or an unreadable."""
+        if node.word("out_trade_no") != ref.out_trade_no or not self._is_ours(node):
+            raise ProviderUnreachable("wechatpay answered about another payment")
+        try:
+            return wechatpay_results.payment(node)
+        except ValueError as error:
+            raise ProviderUnreachable(f"wechatpay's answer: {error}") from error
 
     def _ask(self, which: str) -> Heard:
         return self._gateway.call("GET", f"/v3/pay/transactions/{which}?mchid={self._account.mchid}")

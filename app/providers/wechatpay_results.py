@@ -25,6 +25,7 @@ OUTCOMES = {
     "REVOKED": Outcome.CLOSED,
     "PAYERROR": Outcome.FAILED,
 }
+UNDONE = frozenset({"REVOKED"})  # of a payment by code: reversed, whether or not it had been paid
 REFUND_OUTCOMES = {
     "SUCCESS": Outcome.SUCCEEDED,
     "PROCESSING": Outcome.PENDING,
@@ -57,6 +58,7 @@ def payment(node: Node) -> PaymentResult:
         provider_ref=node.word("transaction_id")[:REF_CHARS_MAX] or None,
         paid_at=_moment(node.word("success_time")),
         provider_status=state[:64],
+        is_undone=state in UNDONE,
     )
 
 

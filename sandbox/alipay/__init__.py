@@ -23,6 +23,8 @@ class Alipay:
     retry_gaps_s: tuple[float, ...] = (240.0, 600.0, 600.0, 3600.0, 7200.0, 21600.0, 54000.0)
     forgeries: tuple[str, ...] = ("bad_signature", "other_key", "other_app", "wrong_amount")
     rotations: tuple[str, ...] = ("cert",)
+    code_heads: tuple[str, ...] = ("25", "26", "27", "28", "29", "30")
+    code_digits = 18
 
     def __init__(self, box: Box) -> None:
         self._box = box

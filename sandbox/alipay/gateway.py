@@ -36,6 +36,7 @@ def _cert_download(call: Call) -> Node:
 HANDLERS: dict[str, Callable[[Call], Node]] = {
     "alipay.trade.precreate": payments.precreate,
     "alipay.trade.create": payments.create,
+    "alipay.trade.pay": payments.pay,
     "alipay.trade.query": payments.query,
     "alipay.trade.close": payments.close,
     "alipay.trade.cancel": payments.cancel,

@@ -23,6 +23,8 @@ class UnionPay:
     retry_gaps_s: tuple[float, ...] = (60.0, 120.0, 240.0, 300.0)
     forgeries: tuple[str, ...] = news.FORGERIES
     rotations: tuple[str, ...] = tuple(keys.ORGANISATIONS)
+    code_heads: tuple[str, ...] = ("62",)
+    code_digits = 19
 
     def __init__(self, box: Box) -> None:
         self._box = box

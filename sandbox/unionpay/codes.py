@@ -24,6 +24,9 @@ MISMATCH = "36"
 TOO_LATE = "42"
 GIVEN_BACK = "45"
 NOT_ENTERED = "69"
+REVERSED = "46"
+CODE_IS_OVER = "86"
+NO_SUCH_CODE = "88"
 NO_FILE = "98"
 
 WORDS = {
@@ -50,10 +53,12 @@ WORDS = {
     "39": "交易不在受理时间范围内",
     TOO_LATE: "扣款成功但交易超过规定支付时间",
     GIVEN_BACK: "原交易已被成功撤销或退货",
-    "46": "交易已被冲正",
+    REVERSED: "交易已被冲正",
     "60": "交易失败，详情请咨询您的发卡行",
     "64": "卡上的余额不足",
     "67": "密码输入次数超限",
+    CODE_IS_OVER: "二维码状态不正确，请刷新付款码",
+    NO_SUCH_CODE: "无此二维码",
     NOT_ENTERED: "交易超时，请重新支付",
     NO_FILE: "文件不存在",
     "99": "通用错误",

@@ -38,6 +38,8 @@ class Product:
 
 
 _QR = Product(payments.qr, _ORDER, frozenset({"000000"}))
+_CODE = Product(payments.by_code, (*_ORDER, "qrNo", "termId"), frozenset({"000000"}))
+_REVERSAL = Product(payments.reverse, ("orderId", "txnTime"), frozenset({"000000"}))
 _APP = Product(payments.app, _ORDER, frozenset({"000201"}))
 _QUERY = Product(payments.query, (), _ANY)
 _BACK = Product(refunds.send_back, _REFUND, _ANY)
@@ -45,6 +47,8 @@ _FILE = Product(files.download, ("settleDate", "fileType", "txnTime"), frozenset
 PRODUCTS = {
     ("appTransReq", "01/01"): _APP,
     ("backTransReq", "01/07"): _QR,
+    ("backTransReq", "01/06"): _CODE,
+    ("backTransReq", "99/01"): _REVERSAL,
     ("backTransReq", "04/00"): _BACK,
     ("backTransReq", "31/00"): _BACK,
     ("queryTrans", "00/00"): _QUERY,

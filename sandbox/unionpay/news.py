@@ -36,6 +36,8 @@ def payment_code(trade: Trade) -> str:
         return codes.DONE
     if trade.state in (State.OFFERED, State.WITHDRAWN):
         return codes.NOT_FOUND
+    if "reversed" in trade.details:
+        return codes.REVERSED
     if trade.failure and trade.pay_due_ts is None:
         return codes.OF_FAILURE[trade.failure]
     if trade.state is State.WAITING:

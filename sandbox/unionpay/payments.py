@@ -9,7 +9,9 @@ import re
 import secrets
 import sqlite3
 
-from sandbox import levers, shopper, tickets, timing, trades
+from sandbox import levers, paycodes, shopper, tickets, timing, trades
+from sandbox.paycodes import Standing
+from sandbox.shopper import Outcome
 from sandbox.trades import Offer, State, Trade
 from sandbox.unionpay import codes, news
 from sandbox.unionpay.calls import STAMP, Call
@@ -55,6 +57,38 @@ def front(call: Call) -> Trade:
     if trade.details.get("frontFailUrl"):
         trade = trades.note(call.db, trade, quit_url=f"/unionpay/return/{trade.code}")
     return shopper.open_trade(call.box, call.db, trade).trade
+
+
+def by_code(call: Call) -> Fields:
+    """01/06: a till has scanned the shopper's code.  00 means accepted: a query or the notification tells.
+
+    Raises Refusal for a code that is none, over or used, and for the wallet's no.
+    """
+    call.check_time()
+    call.check_new()
+    code = call.word("qrNo")
+    standing = paycodes.standing(call.db, NETWORK, code)
+    if standing is not Standing.GOOD:
+        raise Refusal(codes.NO_SUCH_CODE if standing is Standing.UNKNOWN else codes.CODE_IS_OVER, "qrNo")
+    trade = _enter(call, "code")
+    paycodes.use(call.db, NETWORK, code, trade.code)
+    verdict = shopper.pay_by_code(call.box, call.db, trade)
+    if verdict.outcome is Outcome.DECLINED:
+        raise Refusal(codes.OF_FAILURE[verdict.trade.failure])
+    return codes.result(codes.DONE)
+
+
+def reverse(call: Call) -> Fields:
+    """99/01: a payment by code is undone, by its own number and time.  Repeatable."""
+    trade = call.payment()
+    if trade is None or trade.details["txnTime"] != call.word("txnTime"):
+        raise Refusal(codes.NOT_FOUND)
+    if trade.product != "code" or trade.refunded_minor:
+        raise Refusal(codes.BAD_ORIGINAL)
+    if "reversed" in trade.details:
+        raise Refusal(codes.REVERSED)
+    shopper.reverse(call.box, call.db, trade)
+    return codes.result(codes.DONE)
 
 
 def query(call: Call) -> Fields:

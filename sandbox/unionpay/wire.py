@@ -50,6 +50,8 @@ FORMS = {
         "origQryId": r"[0-9]{21}",
         "queryId": r"[0-9]{21}",
         "settleDate": r"[0-9]{4}",
+        "qrNo": r"62[0-9]{17}",
+        "termId": r"[0-9A-Za-z]{8}",
         "fileType": r"[0-9]{2}",
     }.items()
 }

@@ -26,6 +26,8 @@ class WechatPay:
     )
     forgeries: tuple[str, ...] = news.FORGERIES
     rotations: tuple[str, ...] = control.ROTATIONS
+    code_heads: tuple[str, ...] = ("10", "11", "12", "13", "14", "15")
+    code_digits = 18
 
     def __init__(self, box: Box) -> None:
         self._box = box

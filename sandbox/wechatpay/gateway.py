@@ -15,7 +15,7 @@ from flask import Blueprint, Response, request
 
 from sandbox import levers, rsakeys, timing
 from sandbox.box import here
-from sandbox.wechatpay import bills, merchants, orders, refunds, wire
+from sandbox.wechatpay import bills, codepay, merchants, orders, refunds, wire
 from sandbox.wechatpay.calls import Call
 from sandbox.wechatpay.keys import Keyring
 from sandbox.wechatpay.merchants import Merchant
@@ -50,6 +50,8 @@ ROUTES: tuple[tuple[str, str, str, Handler], ...] = (
     ("POST", "/v3/pay/transactions/jsapi", "jsapi", orders.create),
     ("POST", "/v3/pay/transactions/h5", "h5", orders.create),
     ("POST", "/v3/pay/transactions/app", "app", orders.create),
+    ("POST", "/v3/pay/transactions/codepay", "codepay", codepay.charge),
+    ("POST", "/v3/pay/transactions/out-trade-no/<out_trade_no>/reverse", "reverse", codepay.reverse),
     ("GET", "/v3/pay/transactions/out-trade-no/<out_trade_no>", "query", orders.query),
     ("GET", "/v3/pay/transactions/id/<transaction_id>", "query", orders.query),
     ("POST", "/v3/pay/transactions/out-trade-no/<out_trade_no>/close", "close", orders.close),
@@ -153,7 +155,7 @@ def _serve(call: Call, handler: Handler) -> Served:
         return Served(refusal.node(), refusal.status)
     try:
         node = handler(call)
-        served = Served(node, 204 if node is None else 200)
+        served = Served(node, _status(call, node))
     except Refusal as refusal:  # Here, not outside: what time and levers did must be committed.
         served = Served(refusal.node(), refusal.status)
     hang_s = lever("hang")
@@ -163,6 +165,13 @@ def _serve(call: Call, handler: Handler) -> Served:
     if broken is not None:
         return Served(None, int(broken), front=True)
     return Served(served.node, served.status, forge=lever("forge_answer") or "")
+
+
+def _status(call: Call, node: Node | None) -> int:
+    if node is None:
+        return 204
+    # Accepted, and not decided yet: the shopper is at the password.
+    return 202 if call.name == "codepay" and node.get("trade_state") == "USERPAYING" else 200
 
 
 def _answer(ring: Keyring, merchant: Merchant, served: Served) -> Response:

@@ -17,7 +17,7 @@ from sandbox.wechatpay.calls import OUT_TRADE_NO, Call
 from sandbox.wechatpay.merchants import NETWORK
 from sandbox.wechatpay.wire import Node, Refusal, bad_field
 
-TRADE_TYPES = {"native": "NATIVE", "jsapi": "JSAPI", "h5": "MWEB", "app": "APP"}
+TRADE_TYPES = {"native": "NATIVE", "jsapi": "JSAPI", "h5": "MWEB", "app": "APP", "codepay": "MICROPAY"}
 CODE_HEAD = "weixin://wxpay/bizpayurl?pr="
 H5_PATH = "/cgi-bin/mmpayweb-bin/checkmweb"
 H5_LIFE_S = 300.0
@@ -33,6 +33,8 @@ _DESCRIPTIONS = {
     "SUCCESS": "支付成功",
     "REFUND": "转入退款",
     "CLOSED": "订单已关闭",
+    "REVOKED": "订单已撤销",
+    "PAYERROR": "支付失败",
 }
 _STATES = {
     State.OFFERED: "NOTPAY",
@@ -46,8 +48,13 @@ _STATES = {
 
 def status_of(trade: Trade) -> str:
     """WeChat's word; REFUND from the first refund on, however it ends.  Pure."""
-    if trade.state is State.WAITING and trade.pay_due_ts is not None:
+    if "reversed" in trade.details and trade.state is State.CLOSED:
+        return "REVOKED"
+    by_code = trade.product == "codepay"
+    if trade.state is State.WAITING and (by_code or trade.pay_due_ts is not None):
         return "USERPAYING"
+    if trade.state is State.CLOSED and by_code and trade.failure:
+        return "PAYERROR"
     if trade.paid_ts is not None and "refunding" in trade.details:
         return "REFUND"
     return _STATES[trade.state]

@@ -108,7 +108,7 @@ def test_every_operation_says_how_it_may_refuse(document):
         expected |= {"409"} if "requestBody" in operation and not path.endswith("/batch") else set()
         expected |= {"422"} if "Idempotency-Key" in named else set()
         expected |= {"409"} if path.endswith(("/cancel", "/revoke", "/ping", "/resend", "/expire")) else set()
-        expected |= {"402"} if path.endswith(("/app_params", *ACTS)) else set()
+        expected |= {"402"} if path.endswith(("/app_params", "/pay_code", *ACTS)) else set()
         refusals = {status for status in operation["responses"] if status >= "400"}
         assert refusals == expected, (method, path)
         for status in refusals:

@@ -24,6 +24,7 @@ NAMED = [
     ("GET", "/v1/charges/{charge_id}/qr.svg"),
     ("POST", "/v1/charges/{charge_id}/app_params"),
     ("POST", "/v1/charges/{charge_id}/cancel"),
+    ("POST", "/v1/charges/{charge_id}/pay_code"),
     ("GET", "/v1/deliveries/{delivery_id}"),
     ("POST", "/v1/deliveries/{delivery_id}/resend"),
     ("GET", "/v1/events/{event_id}"),
@@ -97,6 +98,8 @@ def call(who: Api, method: str, path: str) -> TestResponse:
         return who.post(path, {"provider": "alipay"})
     if path.endswith("/levers"):
         return who.post(path, {"name": "drop"})
+    if path.endswith("/pay_code"):
+        return who.post(path, {"code": "2876543210987654"})
     is_deed = path.endswith(("/revoke", "/ping", "/resend", "/cancel", "/expire"))
     return who._call(method, path, {"json": {}} if method == "POST" and not is_deed else {})
 

@@ -261,3 +261,13 @@ def test_a_sandbox_is_on_this_machine_or_a_private_network(run, shop, address, w
 @pytest.mark.parametrize("text", ["", "[]", "{", '"x"'])
 def test_what_is_no_object_is_typed_wrongly(run, text):
     assert run("simulate app unionpay", input=text).exit_code == 2
+
+
+def test_a_payment_code_is_held_out_to_the_till(run, shop):
+    shop.says("POST /control/pay_codes", json.dumps({"code": "2876543210987654", "good_for_s": 60.0}))
+    result = run(f"simulate code alipay --sandbox {shop.url}")
+    assert (result.exit_code, result.stdout) == (0, "2876543210987654\n")
+    assert json.loads(shop.seen[-1][3]) == {"network": "alipay", "expired": False}
+    assert json.loads(run(f"simulate code alipay --json --sandbox {shop.url}").stdout)["good_for_s"] == 60
+    shop.says("POST /control/pay_codes", status=404)
+    assert run(f"simulate code alipay --sandbox {shop.url}").exit_code == 1

@@ -197,6 +197,7 @@ def everything(shop: Mafu) -> None:
     shop.charges.qr_svg(made.id)
     shop.charges.qr_png(made.id)
     shop.charges.app_params(made.id, "alipay")
+    shop.charges.pay_code(made.id, "2876543210987654", device_id="TILL0007")
     shop.test_helpers.begin(made.id, provider="alipay")
     shop.test_helpers.pay(made.id, provider="alipay", amount=1)
     shop.test_helpers.decline(made.id, provider="alipay")

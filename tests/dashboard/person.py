@@ -14,7 +14,7 @@ from werkzeug.test import TestResponse
 from tests.conftest import Shop
 
 ROOMS = (
-    *("merchants", "charges", "printing", "batch", "refunds", "codes", "stores"),
+    *("merchants", "charges", "printing", "batch", "till", "refunds", "codes", "stores"),
     *("webhooks", "keys", "request_logs"),
 )
 

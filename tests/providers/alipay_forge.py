@@ -25,6 +25,7 @@ from app.clock import BEIJING
 from app.money import Money
 from app.providers import rsa
 from app.providers.base import (
+    CodeOrder,
     HttpAnswer,
     Inbound,
     Outcome,
@@ -165,6 +166,7 @@ class AlipayForge:
     """The far side for the key-mode account, as the contract wants it."""
 
     settings: Mapping[str, str] = KEY_MODE
+    pay_code = "2876543210987654"
     opening = "alipay.trade.precreate"  # the method that ``start`` calls where the contract looks
     secrets: tuple[str, ...] = (
         KEYS["app.pkcs8.pem"].splitlines()[5],
@@ -231,6 +233,32 @@ class AlipayForge:
             return [no, *self.queried(ref, Outcome.CLOSED, Money(1999, "CNY"))]
         return [accepted("alipay.trade.close", out_trade_no=ref.out_trade_no, trade_no=TRADE_NO)]
 
+    def coded(self, order: CodeOrder, outcome: Outcome) -> list[HttpAnswer]:
+        method, number = "alipay.trade.pay", order.ref.out_trade_no
+        if outcome is Outcome.PENDING:
+            asked = {"code": "10003", "msg": " order success pay inprocess", "out_trade_no": number}
+            return [envelope(method, asked)]
+        return [
+            accepted(
+                method,
+                out_trade_no=number,
+                trade_no=TRADE_NO,
+                total_amount=order.amount.major(),
+                gmt_payment="2024-01-15 10:00:30",
+                buyer_logon_id="159****5620",
+            )
+        ]
+
+    def reversed(self, ref: PaymentRef, *, again: bool = False) -> list[HttpAnswer]:
+        action = {} if again else {"action": "close"}
+        numbers = {"out_trade_no": ref.out_trade_no, "trade_no": TRADE_NO}
+        return [accepted("alipay.trade.cancel", retry_flag="N", **numbers, **action)]
+
+    def undone(self, ref: PaymentRef, amount: Money, *, paid: bool) -> list[HttpAnswer]:
+        if not paid:
+            return self.queried(ref, Outcome.CLOSED, amount)
+        return self.queried(ref, Outcome.SUCCEEDED, amount, status="TRADE_CLOSED")
+
     def refunded(self, order: RefundOrder, outcome: Outcome) -> list[HttpAnswer]:
         moved = outcome is Outcome.SUCCEEDED
         answer = accepted(
@@ -272,6 +300,10 @@ class AlipayForge:
                     PaymentRef("20240115100000000001", NOW), Outcome.SUCCEEDED, Money(1999, "CNY")
                 )
                 return [no, *paid]
+            case Verb.CHARGE_CODE:
+                return [refused("alipay.trade.pay", "ACQ.PAYMENT_AUTH_CODE_INVALID")]
+            case Verb.REVERSE:
+                return [refused("alipay.trade.cancel", "ACQ.TRADE_HAS_FINISHED")]
             case Verb.REFUND:
                 return [refused("alipay.trade.refund", "ACQ.TRADE_NOT_ALLOW_REFUND")]
             case Verb.STATEMENT:

@@ -17,12 +17,14 @@ network can express, and brings a ``Forge``: the network's own signer, written a
 from __future__ import annotations
 
 import logging
+import re
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 from enum import StrEnum
 from typing import Any, ClassVar, Protocol
+from urllib.parse import unquote
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -35,6 +37,7 @@ from app.providers import REGISTRY
 from app.providers.base import (
     AppParams,
     CallBridge,
+    CodeOrder,
     HttpAnswer,
     Inbound,
     NextStep,
@@ -63,6 +66,8 @@ class Verb(StrEnum):
     START = "start"
     QUERY = "query"
     CLOSE = "close"
+    CHARGE_CODE = "charge_code"
+    REVERSE = "reverse"
     REFUND = "refund"
     QUERY_REFUND = "query_refund"
     STATEMENT = "statement"
@@ -124,6 +129,7 @@ class Forge(Protocol):
 
     settings: Mapping[str, str]  # the credentials of the account under test
     secrets: tuple[str, ...]  # texts that must show up nowhere
+    pay_code: str  # a code as the network's wallet shows them
 
     def callback(
         self,
@@ -157,6 +163,18 @@ class Forge(Protocol):
 
     def closed(self, ref: PaymentRef, *, again: bool = False) -> list[HttpAnswer]:
         """What ``close`` gets for an unpaid payment; ``again``: for one that is closed already."""
+        ...
+
+    def coded(self, order: CodeOrder, outcome: Outcome) -> list[HttpAnswer]:
+        """What ``charge_code`` gets: PENDING, the shopper is asked in the wallet, or SUCCEEDED."""
+        ...
+
+    def reversed(self, ref: PaymentRef, *, again: bool = False) -> list[HttpAnswer]:
+        """What ``reverse`` gets; ``again``: for one that is reversed already."""
+        ...
+
+    def undone(self, ref: PaymentRef, amount: Money, *, paid: bool) -> list[HttpAnswer]:
+        """What ``query`` gets after a reversal, of one that had been paid or had not."""
         ...
 
     def refunded(self, order: RefundOrder, outcome: Outcome) -> list[HttpAnswer]:
@@ -383,6 +401,61 @@ class ProviderContract:
         provider.close(REF)
         assert not wire.answers
 
+    # Payment codes
+
+    def test_its_codes_look_like_no_other_networks(self, forge: Forge) -> None:
+        assert re.fullmatch(self.adapter.info.pay_code, forge.pay_code)
+        others = [each.info.pay_code for each in REGISTRY.values() if each is not self.adapter]
+        assert not [other for other in others if re.fullmatch(other, forge.pay_code)]
+        for wrong in (forge.pay_code[:-3], f"{forge.pay_code}{'0' * 10}", f"9{forge.pay_code[1:]}"):
+            assert not re.fullmatch(self.adapter.info.pay_code, wrong)
+
+    def test_a_code_is_charged_or_its_owner_asked(self, provider: Provider, wire: Wire, forge: Forge) -> None:
+        for outcome in (Outcome.PENDING, Outcome.SUCCEEDED):
+            wire.clear()
+            wire.gives(*forge.coded(code_order(forge), outcome))
+            result = provider.charge_code(code_order(forge))
+            assert not wire.answers
+            assert (result.out_trade_no, result.outcome) == (REF.out_trade_no, outcome)
+            assert not result.is_undone
+            if outcome is Outcome.SUCCEEDED:
+                assert (result.amount, bool(result.provider_ref)) == (PRICE, True)
+                assert result.paid_at is not None
+            sent = unquote(wire.sent[0].url) + unquote(wire.sent[0].body.decode())
+            for text in (forge.pay_code, REF.out_trade_no, "TILL0007"):
+                assert text in sent
+
+    def test_a_code_for_another_payment_is_not_believed(
+        self, provider: Provider, wire: Wire, forge: Forge
+    ) -> None:
+        other = replace(code_order(forge), ref=replace(REF, out_trade_no="ANOTHER000000000001"))
+        wire.gives(*forge.coded(other, Outcome.SUCCEEDED))
+        with pytest.raises(ProviderUnreachable):
+            provider.charge_code(code_order(forge))
+
+    def test_no_other_currency_is_taken_by_code(self, provider: Provider, wire: Wire, forge: Forge) -> None:
+        with pytest.raises(ProviderRejected):
+            provider.charge_code(replace(code_order(forge), amount=Money(1999, "JPY")))
+        assert not wire.sent
+
+    def test_a_payment_by_code_is_reversed_once_and_again(
+        self, provider: Provider, wire: Wire, forge: Forge
+    ) -> None:
+        for again in (False, True):
+            wire.gives(*forge.reversed(REF, again=again))
+            provider.reverse(REF)
+            assert not wire.answers
+
+    def test_after_a_reversal_nothing_is_left_of_it(
+        self, provider: Provider, wire: Wire, forge: Forge
+    ) -> None:
+        for paid in (False, True):
+            wire.gives(*forge.undone(REF, PRICE, paid=paid))
+            result = provider.query(REF)
+            assert result.is_undone
+            # Money that a network still speaks of is money that has gone back.
+            assert result.outcome in (Outcome.CLOSED, Outcome.FAILED) or (paid and result.amount == PRICE)
+
     # Refunding
 
     def test_a_refund_and_its_query_read_every_outcome(
@@ -427,10 +500,12 @@ class ProviderContract:
     # When the far side fails
 
     @pytest.mark.parametrize("verb", list(Verb))
-    def test_no_answer_means_outcome_unknown(self, verb: Verb, provider: Provider, wire: Wire) -> None:
+    def test_no_answer_means_outcome_unknown(
+        self, verb: Verb, provider: Provider, wire: Wire, forge: Forge
+    ) -> None:
         wire.gives(ProviderUnreachable("timed out"))
         with pytest.raises(ProviderUnreachable):
-            act(provider, verb, self.start_scene)
+            act(provider, verb, self.start_scene, forge.pay_code)
 
     @pytest.mark.parametrize("verb", list(Verb))
     @pytest.mark.parametrize(
@@ -448,38 +523,42 @@ class ProviderContract:
         ids=["500", "502", "empty", "captive portal", "bytes", "empty object", "deep list", "deep object"],
     )
     def test_garbage_means_outcome_unknown(
-        self, verb: Verb, answer: HttpAnswer, provider: Provider, wire: Wire
+        self, verb: Verb, answer: HttpAnswer, provider: Provider, wire: Wire, forge: Forge
     ) -> None:
         wire.gives(answer)
         with pytest.raises(ProviderUnreachable):
-            act(provider, verb, self.start_scene)
+            act(provider, verb, self.start_scene, forge.pay_code)
 
-    @pytest.mark.parametrize("verb", [Verb.START, Verb.CLOSE, Verb.REFUND, Verb.STATEMENT])
+    @pytest.mark.parametrize(
+        "verb", [Verb.START, Verb.CLOSE, Verb.CHARGE_CODE, Verb.REVERSE, Verb.REFUND, Verb.STATEMENT]
+    )
     def test_a_definite_no_is_rejected_with_the_networks_word(
         self, verb: Verb, provider: Provider, wire: Wire, forge: Forge
     ) -> None:
         wire.gives(*forge.declined(verb))
         with pytest.raises(ProviderRejected) as refused:
-            act(provider, verb, self.start_scene)
+            act(provider, verb, self.start_scene, forge.pay_code)
         assert refused.value.provider_code
         assert refused.value.detail.isascii()
 
-    @pytest.mark.parametrize("verb", [Verb.START, Verb.QUERY, Verb.CLOSE, Verb.REFUND, Verb.QUERY_REFUND])
+    @pytest.mark.parametrize("verb", [each for each in Verb if each is not Verb.STATEMENT])
     def test_an_answer_with_a_changed_byte_is_never_believed(
         self, verb: Verb, provider: Provider, wire: Wire, forge: Forge
     ) -> None:
         """About forty places over the body; the harmless ones (in blanks, say) give the same result."""
         genuine = self._answers(forge, verb)
         wire.gives(*genuine)
-        truth = act(provider, verb, self.start_scene)
+        truth = act(provider, verb, self.start_scene, forge.pay_code)
         body = genuine[0].body
         for place in range(0, len(body), max(1, len(body) // 40)):
             wire.answers.clear()
             wire.gives(replace(genuine[0], body=flipped(body, place, 1)), *genuine[1:], *genuine)
             try:
-                assert act(provider, verb, self.start_scene) == truth
+                told = act(provider, verb, self.start_scene, forge.pay_code)
             except ProviderUnreachable:
                 continue
+            # Of a code that was accepted it may be known less, and never more.
+            assert told == truth or (verb is Verb.CHARGE_CODE and told.outcome is Outcome.PENDING)
 
     # Notifications
 
@@ -620,18 +699,22 @@ class ProviderContract:
             for verb in Verb:
                 wire.answers.clear()
                 wire.gives(HttpAnswer(200, {}, b"garbage"))
-                said.append(str(refusal_of(lambda verb=verb: act(provider, verb, self.start_scene))))
-            for verb in (Verb.START, Verb.CLOSE, Verb.REFUND):
+                said.append(str(refusal_of(lambda verb=verb: self._act(provider, verb, forge))))
+            for verb in (Verb.START, Verb.CLOSE, Verb.CHARGE_CODE, Verb.REFUND):
                 wire.answers.clear()
                 wire.gives(*forge.declined(verb))
-                said.append(str(refusal_of(lambda verb=verb: act(provider, verb, self.start_scene))))
+                said.append(str(refusal_of(lambda verb=verb: self._act(provider, verb, forge))))
+            said.append(repr(code_order(forge)))
             inbound = forge.callback(REF.out_trade_no, Outcome.SUCCEEDED, PRICE, stranger=True)
             said.append(str(refusal_of(lambda: provider.read_callback(inbound))))
         said += [str(vars(record)) for record in caplog.records]
         assert forge.secrets
-        for secret in forge.secrets:
+        for secret in (*forge.secrets, forge.pay_code):
             assert len(secret) >= 8
             assert not [text for text in said if secret in text]
+
+    def _act(self, provider: Provider, verb: Verb, forge: Forge) -> Any:
+        return act(provider, verb, self.start_scene, forge.pay_code)
 
     def _read(self, reader: Provider, inbound: Inbound, body: bytes) -> PaymentResult | RefundResult | None:
         """The result, or None when refused; any other exception fails the test."""
@@ -651,6 +734,8 @@ class ProviderContract:
             Verb.START: lambda: forge.started(order(self.start_scene)),
             Verb.QUERY: lambda: forge.queried(REF, Outcome.SUCCEEDED, PRICE),
             Verb.CLOSE: lambda: forge.closed(REF),
+            Verb.CHARGE_CODE: lambda: forge.coded(code_order(forge), Outcome.SUCCEEDED),
+            Verb.REVERSE: lambda: forge.reversed(REF),
             Verb.REFUND: lambda: forge.refunded(REFUND, Outcome.SUCCEEDED),
             Verb.QUERY_REFUND: lambda: forge.refund_queried(REFUND, Outcome.SUCCEEDED),
         }[verb]()
@@ -702,7 +787,21 @@ def order(scene: Scene) -> PaymentOrder:
     )
 
 
-def act(provider: Provider, verb: Verb, scene: Scene) -> Any:
+def code_order(forge: Forge) -> CodeOrder:
+    """An order of the same 19.99 yuan, of a shopper who shows a code at till 7."""
+    return CodeOrder(
+        ref=replace(REF, provider_ref=None),
+        amount=PRICE,
+        description="测试商品 A+B",
+        code=forge.pay_code,
+        device_id="TILL0007",
+        device_ip="203.0.113.8",
+        notify_url="https://pay.example/callbacks/pa_1",
+        expires_at=NOW + timedelta(minutes=2),
+    )
+
+
+def act(provider: Provider, verb: Verb, scene: Scene, code: str = "") -> Any:
     """Do one verb as the platform would."""
     match verb:
         case Verb.START:
@@ -711,6 +810,10 @@ def act(provider: Provider, verb: Verb, scene: Scene) -> Any:
             return provider.query(REF)
         case Verb.CLOSE:
             return provider.close(REF)
+        case Verb.CHARGE_CODE:
+            return provider.charge_code(CodeOrder(REF, PRICE, "x", code, "TILL0007", "::1", "http://x", NOW))
+        case Verb.REVERSE:
+            return provider.reverse(REF)
         case Verb.REFUND:
             return provider.refund(REFUND)
         case Verb.QUERY_REFUND:

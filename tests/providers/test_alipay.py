@@ -14,7 +14,16 @@ from app.providers.alipay import Alipay
 from app.providers.base import AppParams, Outcome, PaymentResult, Redirect, RefundResult, Scene, ShowQR
 from tests.providers import alipay_forge as far
 from tests.providers.alipay_forge import SETTINGS, AlipayForge, InAppForge, sent_params, verified_params
-from tests.providers.contract import PRICE, REF, REFUND, STATEMENT, ProviderContract, Wire, order
+from tests.providers.contract import (
+    PRICE,
+    REF,
+    REFUND,
+    STATEMENT,
+    ProviderContract,
+    Wire,
+    code_order,
+    order,
+)
 
 
 class TestContract(ProviderContract):
@@ -283,3 +292,41 @@ def test_a_close_is_refused_while_money_is_in_or_may_come(
     wire.gives(far.refused("alipay.trade.close", word), *AlipayForge().queried(REF, outcome, PRICE))
     with pytest.raises(ProviderRejected):
         alipay.close(REF)
+
+
+# Payment codes
+
+
+def test_a_trade_by_code_says_so(alipay: Alipay, wire: Wire) -> None:
+    wire.gives(*AlipayForge().coded(code_order(AlipayForge()), Outcome.SUCCEEDED))
+    alipay.charge_code(code_order(AlipayForge()))
+    params = verified_params(sent_params(wire))
+    assert (params["method"], params["notify_url"]) == (
+        "alipay.trade.pay",
+        "https://pay.example/callbacks/pa_1",
+    )
+    assert json.loads(params["biz_content"]) == {
+        "auth_code": AlipayForge.pay_code,
+        "out_trade_no": REF.out_trade_no,
+        "product_code": "FACE_TO_FACE_PAYMENT",
+        "scene": "bar_code",
+        "subject": "测试商品 A+B",
+        "terminal_id": "TILL0007",
+        "time_expire": "2024-01-15 10:02:00",
+        "total_amount": "19.99",
+    }
+
+
+def test_a_trade_that_is_not_canceled_yet_is_canceled_again(alipay: Alipay, wire: Wire) -> None:
+    wire.gives(far.accepted("alipay.trade.cancel", out_trade_no=REF.out_trade_no, retry_flag="Y"))
+    with pytest.raises(ProviderUnreachable):
+        alipay.reverse(REF)
+    wire.gives(far.refused("alipay.trade.cancel", "ACQ.TRADE_NOT_EXIST"))
+    alipay.reverse(REF)  # it never arrived
+
+
+@pytest.mark.parametrize("word", ["ACQ.SYSTEM_ERROR", "ACQ.TRADE_HAS_SUCCESS", "ACQ.CONTEXT_INCONSISTENT"])
+def test_what_says_nothing_of_a_code_is_asked_about(word: str, alipay: Alipay, wire: Wire) -> None:
+    wire.gives(far.refused("alipay.trade.pay", word))
+    with pytest.raises(ProviderUnreachable):
+        alipay.charge_code(code_order(AlipayForge()))

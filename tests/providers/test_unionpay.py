@@ -32,6 +32,7 @@ from tests.providers.contract import (
     Forge,
     ProviderContract,
     Wire,
+    code_order,
     order,
 )
 from tests.providers.unionpay_forge import PAIR, UnionPayForge, sent_fields, verified_fields
@@ -558,3 +559,57 @@ def test_the_time_of_payment_finds_its_year(
     result = unionpay.read_callback(far.notice(fields))
     assert isinstance(result, PaymentResult)
     assert (result.outcome, result.paid_at) == (Outcome.SUCCEEDED, paid_at)
+
+
+# Payment codes
+
+
+def test_a_payment_by_code_is_a_consumption_at_a_till(unionpay: UnionPay, wire: Wire) -> None:
+    wire.gives(*UnionPayForge().coded(code_order(UnionPayForge()), Outcome.SUCCEEDED))
+    unionpay.charge_code(code_order(UnionPayForge()))
+    fields = sent_fields(wire, 0)
+    assert (fields["txnType"], fields["txnSubType"], fields["bizType"]) == ("01", "06", "000000")
+    assert (fields["qrNo"], fields["termId"]) == (UnionPayForge.pay_code, "TILL0007")
+
+
+@pytest.mark.parametrize(
+    ("code", "outcome"), [("64", Outcome.FAILED), ("70", Outcome.PENDING), ("05", Outcome.PENDING)]
+)
+def test_a_payment_by_code_is_one_try(code: str, outcome: Outcome, unionpay: UnionPay, wire: Wire) -> None:
+    """It fails at once and for good, where a payment by QR code may be tried again until its deadline."""
+    wire.gives(far.queried(REF.out_trade_no, REF.started_at, code, PRICE, txnSubType="06"))
+    assert unionpay.query(REF).outcome is outcome
+    news = far.payment_fields(REF.out_trade_no, code, PRICE) | {"txnSubType": "06"}
+    assert unionpay.read_callback(far.notice(news)).outcome is outcome
+
+
+def test_a_password_under_way_is_no_refusal_of_a_code(unionpay: UnionPay, wire: Wire) -> None:
+    wire.gives(far.refused("70"))
+    assert unionpay.charge_code(code_order(UnionPayForge())).outcome is Outcome.PENDING
+
+
+def test_a_code_that_was_accepted_is_not_refused_by_what_comes_after(unionpay: UnionPay, wire: Wire) -> None:
+    accepted, _ = UnionPayForge().coded(code_order(UnionPayForge()), Outcome.SUCCEEDED)
+    for silence in (ProviderUnreachable("timed out"), far.refused("37"), far.absent(REF.out_trade_no)):
+        wire.gives(accepted, silence)
+        assert unionpay.charge_code(code_order(UnionPayForge())).outcome is Outcome.PENDING
+
+
+def test_a_reversal_has_the_payments_own_number_and_time(unionpay: UnionPay, wire: Wire) -> None:
+    wire.gives(*UnionPayForge().reversed(REF))
+    unionpay.reverse(REF)
+    fields = sent_fields(wire)
+    assert (fields["txnType"], fields["txnSubType"]) == ("99", "01")
+    assert (fields["orderId"], fields["txnTime"]) == (REF.out_trade_no, "20240115100000")
+    for code in ("12", "05"):
+        wire.gives(far.refused(code, orderId=REF.out_trade_no))
+        with pytest.raises(ProviderUnreachable):
+            unionpay.reverse(REF)
+    wire.gives(far.absent(REF.out_trade_no))
+    unionpay.reverse(REF)  # it never arrived
+
+
+def test_a_refund_of_a_payment_by_code_is_of_the_same_business(unionpay: UnionPay, wire: Wire) -> None:
+    wire.gives(far.unknown_refund(), far.paid(txnSubType="06"), far.sent_back())
+    unionpay.refund(REFUND)
+    assert sent_fields(wire)["bizType"] == "000000"

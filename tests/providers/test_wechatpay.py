@@ -27,7 +27,17 @@ from app.providers.base import (
 )
 from app.providers.wechatpay import WechatPay
 from tests.providers import wechatpay_forge as far
-from tests.providers.contract import NOW, PRICE, REF, REFUND, STATEMENT, ProviderContract, Wire, order
+from tests.providers.contract import (
+    NOW,
+    PRICE,
+    REF,
+    REFUND,
+    STATEMENT,
+    ProviderContract,
+    Wire,
+    code_order,
+    order,
+)
 from tests.providers.wechatpay_forge import BOTH_MODES, WechatPayForge, checked
 
 REFUSED = (401, '{"code":"FAIL","message":"失败"}'.encode())
@@ -531,3 +541,42 @@ def test_an_unknown_refund_status_in_a_callback_is_pending_and_logged(
 def verify_as_wallet(signature: str, message: str) -> None:
     raw = far.base64.b64decode(signature)
     far.merchant_key().verify(raw, message.encode(), padding.PKCS1v15(), hashes.SHA256())
+
+
+# Payment codes
+
+
+def test_a_payment_by_code_says_where_it_is_taken(wechatpay: WechatPay, wire: Wire) -> None:
+    wire.gives(*WechatPayForge().coded(code_order(WechatPayForge()), Outcome.SUCCEEDED))
+    wechatpay.charge_code(code_order(WechatPayForge()))
+    assert wire.sent[0].url.endswith("/v3/pay/transactions/codepay")
+    assert checked(wire.sent[0]) == {
+        "appid": far.APPID,
+        "mchid": far.MCHID,
+        "description": "测试商品 A+B",
+        "out_trade_no": REF.out_trade_no,
+        "amount": {"total": 1999, "currency": "CNY"},
+        "payer": {"auth_code": WechatPayForge.pay_code},
+        "scene_info": {
+            "device_id": "TILL0007",
+            "device_ip": "203.0.113.8",
+            "store_info": {"out_id": "TILL0007"},
+        },
+    }
+
+
+def test_an_unsigned_no_to_a_code_is_one_if_the_order_is_not_there(wechatpay: WechatPay, wire: Wire) -> None:
+    no = far.unsigned({"code": "PARAM_ERROR", "message": "付款码"}, 400)
+    wire.gives(no, far.refused(404, "ORDER_NOT_EXIST"))
+    with pytest.raises(ProviderRejected):
+        wechatpay.charge_code(code_order(WechatPayForge()))
+    wire.gives(no, *WechatPayForge().queried(UNASKED, Outcome.PENDING, PRICE))
+    with pytest.raises(ProviderUnreachable):
+        wechatpay.charge_code(code_order(WechatPayForge()))
+
+
+def test_a_payment_by_code_that_never_arrived_is_reversed_enough(wechatpay: WechatPay, wire: Wire) -> None:
+    wire.gives(far.refused(404, "ORDER_NOT_EXIST"))
+    wechatpay.reverse(UNASKED)
+    assert wire.sent[0].url.endswith(f"/out-trade-no/{REF.out_trade_no}/reverse")
+    assert checked(wire.sent[0]) == {"appid": far.APPID, "mchid": far.MCHID}

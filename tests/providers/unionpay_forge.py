@@ -28,6 +28,7 @@ from cryptography.x509.oid import NameOID
 from app.clock import BEIJING
 from app.money import Money
 from app.providers.base import (
+    CodeOrder,
     HttpAnswer,
     Inbound,
     Outcome,
@@ -212,6 +213,7 @@ class UnionPayForge:
     """The far side for the account with a PFX file, as the contract wants it."""
 
     settings: Mapping[str, str] = PFX
+    pay_code = "6212345678901234567"
     secrets: tuple[str, ...] = (
         PFX["pfx"][200:240],
         KEYS["up_mer.pkcs8.pem"].splitlines()[5],
@@ -260,6 +262,21 @@ class UnionPayForge:
         """Nobody can close it; this one was paid after its deadline, which UnionPay undid."""
         return self.queried(ref, Outcome.FAILED, PRICE)
 
+    def coded(self, order: CodeOrder, outcome: Outcome) -> list[HttpAnswer]:
+        """Accepted, and asked about at once."""
+        about = {"orderId": order.ref.out_trade_no, "txnTime": stamp(order.ref.started_at)}
+        asked = queried(
+            order.ref.out_trade_no, order.ref.started_at, CODE[outcome], order.amount, txnSubType="06"
+        )
+        return [refused("00", **about, txnType="01", txnSubType="06"), asked]
+
+    def reversed(self, ref: PaymentRef, *, again: bool = False) -> list[HttpAnswer]:
+        about = {"orderId": ref.out_trade_no, "txnTime": stamp(ref.started_at)}
+        return [refused("46" if again else "00", **about, txnType="99", txnSubType="01")]
+
+    def undone(self, ref: PaymentRef, amount: Money, *, paid: bool) -> list[HttpAnswer]:
+        return [queried(ref.out_trade_no, ref.started_at, "46", amount, txnSubType="06")]
+
     def refunded(self, order: RefundOrder, outcome: Outcome) -> list[HttpAnswer]:
         payment = queried(order.payment.out_trade_no, order.payment.started_at, "00", order.paid)
         return [absent(order.out_refund_no, order.started_at), payment, sent_back(order)]
@@ -277,6 +294,10 @@ class UnionPayForge:
                 return [refused("32")]
             case Verb.CLOSE:
                 return [paid()]
+            case Verb.CHARGE_CODE:
+                return [refused("88")]
+            case Verb.REVERSE:
+                return [refused("35")]
             case Verb.REFUND:
                 return [unknown_refund(), paid(), refused("33"), unknown_refund()]
             case Verb.STATEMENT:

@@ -26,6 +26,7 @@ from app import clock
 from app.clock import BEIJING
 from app.money import Money
 from app.providers.base import (
+    CodeOrder,
     HttpAnswer,
     Inbound,
     Outcome,
@@ -273,6 +274,8 @@ class WechatPayForge:
         APP_SECRET,
     )
 
+    pay_code = "134567890123456789"
+
     def __init__(self, settings: Mapping[str, str] = BOTH_MODES, serial: str = PUBLIC_KEY_ID) -> None:
         self.settings = settings
         self.serial = serial
@@ -316,6 +319,22 @@ class WechatPayForge:
     def closed(self, ref: PaymentRef, *, again: bool = False) -> list[HttpAnswer]:
         return [answer(None, 204, self.serial)]
 
+    def coded(self, order: CodeOrder, outcome: Outcome) -> list[HttpAnswer]:
+        number = order.ref.out_trade_no
+        if outcome is Outcome.PENDING:
+            asked = transaction(number, "USERPAYING", order.amount)
+            return [answer(asked, 202, self.serial)]
+        return [answer(transaction(number, "SUCCESS", order.amount, trade_type="MICROPAY"), 200, self.serial)]
+
+    def reversed(self, ref: PaymentRef, *, again: bool = False) -> list[HttpAnswer]:
+        if again:
+            return [refused(400, "TRADE_ERROR", self.serial), *self.undone(ref, PRICE, paid=False)]
+        return [answer({"appid": APPID, "mchid": MCHID, "out_trade_no": ref.out_trade_no}, 200, self.serial)]
+
+    def undone(self, ref: PaymentRef, amount: Money, *, paid: bool) -> list[HttpAnswer]:
+        """Reversed is reversed: WeChat Pay does not say whether it had been paid."""
+        return [answer(transaction(ref.out_trade_no, "REVOKED", amount), 200, self.serial)]
+
     def refunded(self, order: RefundOrder, outcome: Outcome) -> list[HttpAnswer]:
         return [answer(refund_fields(order, REFUND_STATES[outcome]), 200, self.serial)]
 
@@ -331,6 +350,13 @@ class WechatPayForge:
             case Verb.CLOSE:
                 paid = self.queried(REF, Outcome.SUCCEEDED, PRICE)
                 return [refused(400, "ORDERPAID", self.serial), *paid]
+            case Verb.CHARGE_CODE:
+                return [refused(403, "NOT_ENOUGH", self.serial)]
+            case Verb.REVERSE:
+                return [
+                    refused(400, "INVALID_REQUEST", self.serial),
+                    *self.queried(REF, Outcome.SUCCEEDED, PRICE),
+                ]
             case Verb.REFUND:
                 return [refused(403, "USER_ACCOUNT_ABNORMAL", self.serial)]
             case Verb.STATEMENT:

@@ -123,6 +123,14 @@ class Charges:
         """It can no longer be paid; canceling twice is harmless.  Raises Conflict if it is paid."""
         return Charge.read(self._line.post(f"/charges/{_part(charge_id)}/cancel", is_harmless=True))
 
+    def pay_code(self, charge_id: str, code: str, *, device_id: str | None = None) -> Charge:
+        """Charge the payment code that a till has scanned; ``pending`` while the shopper is asked.
+
+        The same code again is the same payment.  Raises Rejected for the wallet's no.
+        """
+        body = {"code": code} if device_id is None else {"code": code, "device_id": device_id}
+        return Charge.read(self._line.post(f"/charges/{_part(charge_id)}/pay_code", body, is_harmless=True))
+
     def app_params(self, charge_id: str, provider: str) -> Mapping[str, str]:
         """What a wallet's mobile SDK takes, to be handed on unchanged: alipay, wechatpay or unionpay."""
         body = {"provider": provider}
