@@ -242,7 +242,7 @@ def _decide(attempt_id: str, notice: str, act: Callable[[Press], None]) -> BaseR
 
 
 # The guard and the proof of who sits there differ from one sending to the next.
-_NOT_SENT = ("csrf_token", "proof_password", "proof_code")
+_NOT_SENT = ("csrf_token", "proof_password", "proof_code", "proof_passkey")
 
 
 def as_sent() -> bytes:

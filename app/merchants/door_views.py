@@ -9,9 +9,9 @@ from flask_babel import lazy_gettext as _l
 from werkzeug.wrappers import Response as BaseResponse
 
 from app.errors import Conflict, InvalidRequest, NotAuthenticated, TooManyRequests
-from app.merchants import people, second_factor, sessions, team
+from app.merchants import passkeys, people, second_factor, sessions, team
 from app.merchants.auth import browser, remember, session_token
-from app.merchants.views import faults_of, landing, open_room
+from app.merchants.views import faults_of, landing, open_room, passkey_options, sign_in_page
 
 _FAULTS = {"password": _l("A password has 10 to 200 characters.")}
 
@@ -37,6 +37,17 @@ def finish() -> Response | BaseResponse:
         return response
     except NotAuthenticated as refusal:
         return _code_page(onward, fault=refusal.code, status=401)
+    return remember(make_response(redirect(landing(onward), 303)), token)
+
+
+@bp.post("/passkey")
+def use_passkey() -> Response | BaseResponse:
+    """Open the door, both locks of it, with a passkey."""
+    onward = request.form.get("next", "")
+    try:
+        token = passkeys.sign_in(request.form.get("passkey", ""), browser())
+    except NotAuthenticated:
+        return sign_in_page(onward, fault="wrong_passkey", status=401)
     return remember(make_response(redirect(landing(onward), 303)), token)
 
 
@@ -84,8 +95,9 @@ def _code_page(onward: str, **shown: Any) -> Any:
     half = sessions.half_of(session_token())
     if half is None:
         return redirect(url_for("merchants.sign_in", next=onward or None), 303)
-    known = {"fault": None, "wait_s": 0} | shown
-    return make_response(render_template("dashboard/second_factor.html", onward=onward, **known), status)
+    known = {"fault": None, "wait_s": 0, "passkey_options": passkey_options() if half.has_passkey else None}
+    page = render_template("dashboard/second_factor.html", onward=onward, **(known | shown))
+    return make_response(page, status)
 
 
 def _join_page(token: str, faults: dict[str, str], status: int = 200) -> Response:

@@ -10,12 +10,12 @@ from flask import Response, g, make_response, render_template, request
 from werkzeug.wrappers import Response as BaseResponse
 
 from app.errors import NotAuthenticated, PermissionDenied, TooManyRequests
-from app.merchants import proofs, sessions
+from app.merchants import passkeys, proofs, sessions
 from app.merchants.auth import browser, me, recognise, session_token
 from app.merchants.roles import FRESH, SECOND_FACTOR
 
 # Never handed on: the form's guard is made anew, and a proof is used once.
-_OWN_FIELDS = ("csrf_token", "proof_password", "proof_code")
+_OWN_FIELDS = ("csrf_token", "proof_password", "proof_code", "proof_passkey")
 
 
 def require_proof() -> BaseResponse | None:
@@ -28,7 +28,7 @@ def require_proof() -> BaseResponse | None:
         raise PermissionDenied("this shop wants a second factor for that", code="second_factor_missing")
     if request.method != "POST" or request.endpoint not in FRESH or person.is_fresh:
         return None
-    if not {"proof_password", "proof_code"} & set(request.form):
+    if not set(_OWN_FIELDS[1:]) & set(request.form):
         return _ask(None, 0)
     try:
         token = proofs.prove(
@@ -36,6 +36,7 @@ def require_proof() -> BaseResponse | None:
             session_token(),
             password=request.form.get("proof_password", ""),
             code=request.form.get("proof_code", ""),
+            passkey=request.form.get("proof_passkey", ""),
             browser=browser(),
         )
     except NotAuthenticated as refusal:
@@ -53,7 +54,12 @@ def require_proof() -> BaseResponse | None:
 def _ask(fault: str | None, wait_s: int) -> Response:
     kept = [(name, text) for name, text in request.form.items(multi=True) if name not in _OWN_FIELDS]
     page = render_template(
-        "dashboard/proof.html", address=request.full_path.rstrip("?"), kept=kept, fault=fault, wait_s=wait_s
+        "dashboard/proof.html",
+        address=request.full_path.rstrip("?"),
+        kept=kept,
+        passkey_options=passkeys.options_to_use() if me().has_passkey and passkeys.are_possible() else None,
+        fault=fault,
+        wait_s=wait_s,
     )
     response = make_response(page, 429 if wait_s else 401)
     if wait_s:

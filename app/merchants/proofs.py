@@ -7,15 +7,19 @@ from __future__ import annotations
 
 from app.db import transaction
 from app.errors import NotAuthenticated
-from app.merchants import guessing, people, second_factor, sessions
+from app.merchants import guessing, passkeys, people, second_factor, sessions
 from app.merchants.sessions import Browser, SignedIn
 
 
-def prove(person: SignedIn, token: str, *, password: str, code: str, browser: Browser) -> str:
+def prove(
+    person: SignedIn, token: str, *, password: str = "", code: str = "", passkey: str = "", browser: Browser
+) -> str:
     """The token of a session that is fresh again; the old one opens nothing any more.
 
     Guesses are slowed down like those at the door.  Raises NotAuthenticated, TooManyRequests.
     """
+    if passkey:
+        return _renewed(passkeys.prove(person, token, passkey, browser))
     if person.has_second_factor:
         return _prove_by_code(person, token, code, browser)
     people.check_password(person.email, password, address=browser.address)

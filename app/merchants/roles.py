@@ -102,6 +102,8 @@ ROUTES: dict[str, Permission] = {
     "security.confirm_totp": _P.OWN_ACCOUNT,
     "security.drop_totp": _P.OWN_ACCOUNT,
     "security.renew_recovery_codes": _P.OWN_ACCOUNT,
+    "security.add_passkey": _P.OWN_ACCOUNT,
+    "security.remove_passkey": _P.OWN_ACCOUNT,
     "policy.show": _P.SETTINGS_READ,
     "policy.save": _P.POLICY_WRITE,
     "team.list_people": _P.TEAM_READ,
@@ -178,6 +180,8 @@ FRESH: frozenset[str] = frozenset(
         "security.set_up_totp",
         "security.drop_totp",
         "security.renew_recovery_codes",
+        "security.add_passkey",
+        "security.remove_passkey",
     }
 )
 # Those of them that a merchant can close to whoever has no second factor.

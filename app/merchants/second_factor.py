@@ -198,15 +198,29 @@ def _fresh_codes(tx: Connection, person: SignedIn) -> list[str]:
     return ["-".join(code[at : at + 4] for at in range(0, _CODE_CHARS, 4)) for code in fresh]
 
 
+def first_codes(tx: Connection, person: SignedIn) -> list[str]:
+    """Recovery codes for whoever has none yet; else nothing.  A step."""
+    own = (_codes.c.merchant_id == person.merchant_id, _codes.c.user_id == person.user_id)
+    has_some = tx.execute(sa.select(_codes.c.digest).where(*own, _codes.c.used_at.is_(None))).first()
+    return _fresh_codes(tx, person) if has_some is None else []
+
+
+def drop_idle_codes(tx: Connection, merchant_id: str, user_id: str) -> None:
+    """Recovery codes end with the last second factor: they would open the door alone.  A step."""
+    row = _lock(tx, merchant_id, user_id)
+    whose = (_passkeys.c.merchant_id == merchant_id, _passkeys.c.user_id == user_id)
+    has_passkey = tx.execute(sa.select(_passkeys.c.id).where(*whose)).first() is not None
+    if row.totp_since is None and not has_passkey:
+        _drop_codes(tx, merchant_id, user_id)
+
+
 def _drop_totp(tx: Connection, merchant_id: str, user_id: str) -> None:
     tx.execute(
         sa.update(_users)
         .where(*_own(merchant_id, user_id))
         .values(totp_sealed=None, totp_since=None, totp_step=0)
     )
-    whose = (_passkeys.c.merchant_id == merchant_id, _passkeys.c.user_id == user_id)
-    if tx.execute(sa.select(_passkeys.c.id).where(*whose)).first() is None:
-        _drop_codes(tx, merchant_id, user_id)
+    drop_idle_codes(tx, merchant_id, user_id)
 
 
 def _drop_codes(tx: Connection, merchant_id: str, user_id: str) -> None:

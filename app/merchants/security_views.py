@@ -9,7 +9,7 @@ from markupsafe import Markup
 from werkzeug.wrappers import Response as BaseResponse
 
 from app.errors import Conflict, InvalidRequest, TooManyRequests
-from app.merchants import profile, second_factor, sessions
+from app.merchants import passkeys, profile, second_factor, sessions
 from app.merchants.auth import actor, browser, me, remember
 from app.merchants.views import faults_of, open_room
 from app.qr import render
@@ -18,6 +18,8 @@ from app.qr.encode import Level, matrix_for
 _FAULTS = {
     "current": _l("This is not your current password."),
     "password": _l("A password has 10 to 200 characters."),
+    "passkey": _l("The passkey was not recognised. Try again, or use another way."),
+    "passkey_name": _l("A name has 1 to 80 characters."),
     "code": _l(
         "This is not the code that the app shows now. Check the clock of your phone, and try the next one."
     ),
@@ -89,6 +91,26 @@ def drop_totp() -> BaseResponse:
     return redirect(url_for("security.show", notice="totp_dropped"), 303)
 
 
+@bp.post("/passkeys")
+def add_passkey() -> Response | BaseResponse:
+    """Keep what the device has made; first recovery codes are in this answer and never again."""
+    name, answer = request.form.get("passkey_name", ""), request.form.get("passkey", "")
+    try:
+        codes = passkeys.add_passkey(me(), name, answer, actor())
+    except InvalidRequest as error:
+        return _page(faults=faults_of(error, _FAULTS), status=400)
+    except Conflict:
+        return redirect(url_for("security.show"), 303)
+    return _page(recovery_codes=codes or None)
+
+
+@bp.post("/passkeys/<passkey_id>/remove")
+def remove_passkey(passkey_id: str) -> BaseResponse:
+    """It opens nothing any more."""
+    passkeys.remove_passkey(me(), passkey_id, actor())
+    return redirect(url_for("security.show", notice="passkey_removed"), 303)
+
+
 @bp.post("/recovery-codes")
 def renew_recovery_codes() -> Response | BaseResponse:
     """Ten new ones, shown in this answer and never again."""
@@ -110,10 +132,13 @@ def _page(
     page = render_template(
         "dashboard/security.html",
         sessions=sessions.list_sessions(me()),
+        name_of_browser=sessions.name_of_browser,
         has_totp=me().has_totp if has_totp is None else has_totp,
         totp_address=address,
         totp_secret=None if address is None else address.partition("secret=")[2].partition("&")[0],
         totp_code=None if address is None else _drawn(address),
+        passkeys=passkeys.list_passkeys(me()),
+        passkey_options=passkeys.options_to_add(me()) if passkeys.are_possible() else None,
         codes_left=second_factor.count_recovery_codes(me()),
         recovery_codes=recovery_codes,
         faults=faults or {},

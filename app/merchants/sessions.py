@@ -86,6 +86,34 @@ class Browser:
     agent: str = ""
 
 
+# The first mark that a browser's own account of itself holds names it: most claim to be several.
+_PROGRAMS = (
+    ("MicroMessenger", "WeChat"),
+    ("Edg", "Edge"),
+    ("OPR/", "Opera"),
+    ("Firefox", "Firefox"),
+    ("Chrome", "Chrome"),
+    ("Safari", "Safari"),
+)
+_SYSTEMS = (
+    ("Android", "Android"),
+    ("iPhone", "iPhone"),
+    ("iPad", "iPad"),
+    ("Windows", "Windows"),
+    ("Mac OS", "macOS"),
+    ("Linux", "Linux"),
+)
+
+
+def name_of_browser(agent: str) -> str:
+    """``"Mozilla/5.0 (X11; Linux x86_64) … Chrome/142.0 Safari/537.36" -> "Chrome · Linux"``.  Pure.
+
+    What is neither is said as it says itself.
+    """
+    names = [next((name for mark, name in marks if mark in agent), "") for marks in (_PROGRAMS, _SYSTEMS)]
+    return " · ".join(filter(None, names)) or agent
+
+
 def who_is(token: str) -> SignedIn | None:
     """The person a session token stands for; None if it is unknown, half, expired or ended."""
     with reading() as connection:

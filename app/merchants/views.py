@@ -21,7 +21,7 @@ from werkzeug.wrappers import Response as BaseResponse
 from app import i18n
 from app.clock import to_beijing, to_rfc3339
 from app.errors import InvalidRequest, NotAuthenticated, TooManyRequests
-from app.merchants import accounts, people, profile
+from app.merchants import accounts, passkeys, people, profile
 from app.merchants.auth import (
     actor,
     browser,
@@ -100,9 +100,7 @@ def sign_in() -> Response | BaseResponse:
     onward = request.args.get("next", "")
     if require_session() is None:
         return redirect(landing(onward))
-    return make_response(
-        render_template("dashboard/sign_in.html", onward=onward, email="", fault=None, wait_s=0)
-    )
+    return sign_in_page(onward)
 
 
 @bp.post("/sign-in")
@@ -115,13 +113,9 @@ def sign_in_with_password() -> Response | BaseResponse:
         token = people.sign_in(email, password, address=here.address, agent=here.agent)
     except (NotAuthenticated, TooManyRequests) as refusal:
         wait_s = refusal.retry_after_s if isinstance(refusal, TooManyRequests) else 0
-        page = render_template(
-            "dashboard/sign_in.html", onward=onward, email=email, fault=refusal.code, wait_s=wait_s
+        return sign_in_page(
+            onward, email=email, fault=refusal.code, wait_s=wait_s, status=429 if wait_s else 401
         )
-        response = make_response(page, 429 if wait_s else 401)
-        if wait_s:
-            response.headers["Retry-After"] = str(wait_s)
-        return response
     return remember(make_response(redirect(landing(onward), 303)), token)
 
 
@@ -164,6 +158,29 @@ def save_settings() -> Response | BaseResponse:
     except InvalidRequest as error:
         return _settings_page(faults=faults_of(error, _FAULTS), status=400)
     return redirect(url_for("merchants.show_settings", notice="saved"), 303)
+
+
+def sign_in_page(
+    onward: str, *, email: str = "", fault: str | None = None, wait_s: int = 0, status: int = 200
+) -> Response:
+    """The door, with what is to be said at it."""
+    page = render_template(
+        "dashboard/sign_in.html",
+        onward=onward,
+        email=email,
+        fault=fault,
+        wait_s=wait_s,
+        passkey_options=passkey_options(),
+    )
+    response = make_response(page, status)
+    if wait_s:
+        response.headers["Retry-After"] = str(wait_s)
+    return response
+
+
+def passkey_options() -> str | None:
+    """What the browser is given to use a passkey; None where there can be none."""
+    return passkeys.options_to_use() if passkeys.are_possible() else None
 
 
 def faults_of(error: InvalidRequest, known: dict[str, Any]) -> dict[str, str]:

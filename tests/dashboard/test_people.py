@@ -349,7 +349,7 @@ def test_the_log_is_shown_narrowed_and_downloaded(owner: Person, other_merchant:
     owner.get("/keys")
     owner.post("/keys", {"name": "till"})
     page = owner.get("/audit?what=key&who=owner%40cafe.example").text
-    assert page.count("key.created") == 1
+    assert page.count("API key made") == 1
     assert "sign_in.succeeded" not in page
     assert "Nothing fits this filter." in owner.get("/audit?who=nobody").text
     file = owner.get("/audit/export.csv?what=key")

@@ -8,20 +8,23 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
 from babel.messages.extract import extract_from_dir
 from babel.messages.pofile import read_po
 from flask import Flask
 
+from app import clock
 from app.callbacks import inbox
 from app.charges.incidents import raise_incident
 from app.charges.models import Attempt, Charge, Incident, Refund
 from app.codes import codes
 from app.codes.scan import begin_charge
 from app.codes.terms import LabelKind, Terms
-from app.db import transaction
+from app.db import table_of, transaction
+from app.ids import new_id
 from app.merchants import accounts, keys, people, stores, team
 from app.merchants.actor import SERVER
-from app.merchants.models import ApiKey, Invitation, Merchant, Session, User
+from app.merchants.models import ApiKey, Invitation, Merchant, Passkey, Session, User
 from app.merchants.sessions import Browser
 from app.merchants.stores import StoreTerms
 from app.merchants.team import NewPerson
@@ -36,7 +39,7 @@ from tests.far_side import AlipayFarSide
 from tests.review.rounds import hear
 
 ROOT = Path(__file__).parents[2]
-PUBLIC = {"/sign-in", "/sign-in/<token>", "/second-factor", "/join/<token>", "/reset/<token>"}
+PUBLIC = {*("/sign-in", "/sign-in/<token>", "/second-factor", "/passkey", "/join/<token>", "/reset/<token>")}
 OUTSIDE = ("/sign-in", "/second-factor", "/join", "/reset")
 NASTY = "<script>alert(1)</script>\"'&{{7*1234567}}"
 
@@ -73,6 +76,10 @@ def full_shop(shop: Shop, far_side: AlipayFarSide, text: str = "一杯拿铁") -
     team.join(team.invite(shop.id, colleague, by=SERVER), "correct horse battery", Browser("198.51.100.9"))
     team.invite(shop.id, NewPerson.of(f"li@{shop.id[-6:]}.example", "李四", "cashier"), by=SERVER)
     user = books.row_of(User, email=colleague.email)
+    passkey = {"merchant_id": shop.id, "id": new_id("pk"), "user_id": user.id, "name": text[:80]}
+    with transaction() as tx:
+        more = {"credential_id": shop.id, "public_key": "", "sign_count": 0, "created_at": clock.now()}
+        tx.execute(sa.insert(table_of(Passkey)).values(**passkey, **more))
     return {
         "charge_id": charge.id,
         "paid_id": paid.id,
@@ -87,6 +94,7 @@ def full_shop(shop: Shop, far_side: AlipayFarSide, text: str = "一杯拿铁") -
         "incident_id": books.row_of(Incident, merchant_id=shop.id, subject_id="at_1").id,
         "attempt_id": books.row_of(Attempt, out_trade_no=wrong).id,
         "user_id": user.id,
+        "passkey_id": passkey["id"],
         "session_id": books.row_of(Session, user_id=user.id).id,
         "invitation_id": books.rows_of(Invitation, merchant_id=shop.id)[1].id,
         "token": people.make_sign_in_link(shop.id, shop.user_id),

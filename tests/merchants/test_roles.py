@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 from flask import Flask
 
+from app.merchants.audit import Action
+from app.merchants.audit_views import KINDS, WORDS
 from app.merchants.roles import (
     FRESH,
     GRANTS,
@@ -17,6 +19,7 @@ from app.merchants.roles import (
     outranks,
     permissions_of,
 )
+from app.merchants.sessions import name_of_browser
 from tests.dashboard.person import rules
 from tests.dashboard.test_rooms import PUBLIC
 
@@ -72,3 +75,26 @@ def test_a_role_that_is_gone_grants_nothing() -> None:
 )
 def test_nobody_decides_about_a_role_that_grants_as_much_as_their_own(mine: Role, below: set[Role]) -> None:
     assert {role for role in Role if outranks(mine, role)} == below
+
+
+@pytest.mark.parametrize(
+    ("agent", "name"),
+    [
+        ("Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 Chrome/142.0 Safari/537.36", "Chrome · Linux"),
+        ("Mozilla/5.0 (Linux; Android 14) Chrome/142.0 Mobile MicroMessenger/8.0", "WeChat · Android"),
+        (
+            "Mozilla/5.0 (iPhone; CPU iPhone OS 18_0 like Mac OS X) Version/18.0 Safari/604.1",
+            "Safari · iPhone",
+        ),
+        ("Mozilla/5.0 (Windows NT 10.0; Win64; x64) Chrome/142.0 Safari/537.36 Edg/142.0", "Edge · Windows"),
+        ("curl/8.5.0", "curl/8.5.0"),
+        ("", ""),
+    ],
+)
+def test_a_browser_is_called_what_people_call_it(agent: str, name: str) -> None:
+    assert name_of_browser(agent) == name
+
+
+def test_every_deed_of_the_log_has_a_name_for_people() -> None:
+    assert set(WORDS) == set(Action)
+    assert set(KINDS) == {action.partition(".")[0] for action in Action}
