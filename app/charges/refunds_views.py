@@ -22,6 +22,7 @@ from app.charges.states import ChargeState, RefundState
 from app.charges.views import PAGE, as_sent
 from app.db import transaction
 from app.errors import Conflict, IdempotencyMismatch, InvalidRequest
+from app.merchants import policy
 from app.merchants.auth import actor, me
 from app.merchants.idempotency import Answer, once
 from app.merchants.keys import Caller
@@ -100,6 +101,9 @@ def new_refund(charge_id: str) -> Response:
         livemode=charge.livemode,
         amount_minor=new.amount_minor,
         left_minor=_left_minor(charge),
+        is_held=policy.policy_of(charge.merchant_id).holds_back(
+            actor(), charge.refunded_minor + (new.amount_minor or 0)
+        ),
         token=secrets.token_hex(16),
         form=request.args,
     )
@@ -118,7 +122,7 @@ def create_refund(charge_id: str) -> Response | BaseResponse:
         def work(tx: Connection) -> Answer:
             return Answer(json.dumps(refunds.create_refund(tx, who.merchant_id, new, by=actor()).id))
 
-        once(
+        answer = once(
             who,
             f"form:{token}" if token.isalnum() else None,
             (request.method, request.path, as_sent()),
@@ -132,7 +136,8 @@ def create_refund(charge_id: str) -> Response | BaseResponse:
     except Conflict:
         text = gettext("Meanwhile more of it went back. This is what is left now.")
         return _form_page(lifecycle.find(me().merchant_id, charge_id), {"": text}, 409)
-    return _back_to(charge.id, "refunding")
+    made = refund_search.find(who.merchant_id, json.loads(answer.body))
+    return _back_to(charge.id, "awaiting" if made.state == RefundState.AWAITING else "refunding")
 
 
 @bp.post("/refunds/<refund_id>/again")

@@ -18,8 +18,8 @@ class Actor:
     """``name`` is what the audit log says: an e-mail address, a key's id, or ``server``."""
 
     name: str
-    permissions: frozenset[Permission] = ALL
-    role: str = "owner"
+    permissions: frozenset[Permission] = frozenset()  # none: to be named in the log, and no more
+    role: str = ""
     user_id: str | None = None  # of a person
     address: str = ""  # where they sit
 
@@ -35,4 +35,4 @@ class Actor:
 
 
 # Who has a shell on the machine has the database, too.
-SERVER = Actor("server")
+SERVER = Actor("server", ALL, "owner")

@@ -22,7 +22,7 @@ from app.db import reading, table_of, transaction
 from app.errors import Conflict, InvalidRequest, NotAuthenticated, NotFound, PermissionDenied
 from app.ids import is_id, new_id
 from app.merchants import audit, scopes
-from app.merchants.actor import SERVER, Actor
+from app.merchants.actor import ALL, SERVER, Actor
 from app.merchants.audit import Action
 from app.merchants.models import ApiKey
 from app.merchants.roles import Permission
@@ -75,7 +75,7 @@ class Caller:
 
     def actor(self, address: str = "") -> Actor:
         """The key, as services and the audit log know it; its scopes said already what it may do."""
-        return Actor(self.key_id, address=address)
+        return Actor(self.key_id, ALL, "owner", address=address)
 
 
 @dataclass(frozen=True, slots=True)

@@ -39,6 +39,11 @@ class Policy:
         """The limit of whoever asks: of every person, and of keys if the merchant says so.  Pure."""
         return None if by.is_key and not self.refund_limit_for_keys else self.refund_limit_minor
 
+    def holds_back(self, by: Actor, total_minor: int) -> bool:
+        """Whether a refund waits that brings what goes back of its charge to so much.  Pure."""
+        limit_minor = self.limit_for(by)
+        return limit_minor is not None and total_minor > limit_minor
+
 
 def policy_of(merchant_id: str) -> Policy:
     """As it is now."""

@@ -17,6 +17,7 @@ from app.db import transaction
 from app.errors import Conflict, NotFound, PermissionDenied
 from app.merchants import policy
 from app.merchants.actor import SERVER, Actor
+from app.merchants.keys import Caller
 from app.merchants.models import AuditEntry
 from app.merchants.policy import Policy
 from app.merchants.roles import permissions_of
@@ -141,7 +142,7 @@ def test_of_many_who_decide_at_once_one_wins(app: Flask, merchant, paid):
 
 @one_database
 def test_keys_are_held_to_the_limit_only_if_the_merchant_says_so(merchant, paid):
-    key = Actor("key_01")
+    key = Caller(merchant.id, "key_01", False).actor()
     assert ask(merchant, paid.id, 600, by=key).state == RefundState.RESERVED
     policy.save_policy(merchant.id, Policy(LIMIT_MINOR, refund_limit_for_keys=True), by=SERVER)
     held = ask(merchant, paid.id, 600, by=key)

@@ -17,7 +17,7 @@ from app.charges.refunds import Reservation
 from app.charges.states import RefundState
 from app.db import reading, transaction
 from app.errors import Conflict, NotFound, UnknownPayment
-from app.merchants.actor import Actor
+from app.merchants.actor import ALL, Actor
 from app.money import Money
 from app.providers.base import Outcome, RefundResult
 from app.queue import Job, Kind
@@ -129,7 +129,7 @@ def test_a_failed_one_is_tried_again_once_under_a_new_number(merchant, paid):
 
     def again(refund_id=made.id):
         with transaction() as tx:
-            return refunds.try_again(tx, merchant.id, refund_id, by=Actor("owner@cafe.example"))
+            return refunds.try_again(tx, merchant.id, refund_id, by=Actor("owner@cafe.example", ALL))
 
     with pytest.raises(Conflict, match="only a failed one"):
         again()

@@ -331,7 +331,10 @@ def test_the_limit_of_refunds_is_typed_as_an_amount(owner: Person, merchant: Sho
 def test_a_refund_above_the_limit_waits_for_somebody_else(app: Flask, owner: Person, merchant: Shop) -> None:
     policy.save_policy(merchant.id, Policy(500), by=SERVER)
     paid, manager = books.make_paid(merchant), hired(app, merchant, "manager")
-    manager.post(f"/charges/{paid.id}/refund", {"amount": "8.00", "token": "a1"})
+    assert "Ask for approval" in manager.get(f"/charges/{paid.id}/refund?amount=8.00").text
+    assert "Ask for approval" not in manager.get(f"/charges/{paid.id}/refund?amount=5.00").text
+    asked = manager.post(f"/charges/{paid.id}/refund", {"amount": "8.00", "token": "a1"})
+    assert "notice=awaiting" in asked.location
     mine = manager.get(f"/charges/{paid.id}").text
     assert "Waits for approval" in mine
     assert "Approve and send" not in mine

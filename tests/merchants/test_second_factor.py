@@ -13,7 +13,7 @@ from flask import Flask
 from app import clock
 from app.errors import InvalidRequest, NotAuthenticated, PermissionDenied, TooManyRequests
 from app.merchants import people, proofs, second_factor, sessions, team
-from app.merchants.actor import Actor
+from app.merchants.actor import ALL, Actor
 from app.merchants.models import RecoveryCode, Session, User
 from app.merchants.sessions import Browser
 from tests.books import row_of, rows_of
@@ -158,7 +158,9 @@ def test_only_the_server_takes_it_off_for_somebody(merchant: Shop, at) -> None:
     set_up(merchant, at)
     owner = people.find_user(merchant.email)
     with pytest.raises(PermissionDenied):
-        team.make_reset_link(merchant.id, owner.id, by=Actor("boss@cafe.example"), drops_second_factor=True)
+        team.make_reset_link(
+            merchant.id, owner.id, by=Actor("boss@cafe.example", ALL, "owner"), drops_second_factor=True
+        )
     team.make_reset_link(merchant.id, owner.id, drops_second_factor=True)
     assert sessions.who_is(people.sign_in(merchant.email, merchant.password, address="x"))
     assert rows_of(RecoveryCode) == []
