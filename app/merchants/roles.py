@@ -16,6 +16,8 @@ class Permission(StrEnum):
     HOME_READ = "home:read"  # takings
     CHARGES_READ = "charges:read"
     CHARGES_WRITE = "charges:write"
+    CODES_READ = "codes:read"  # printed ones, and the stores that they hang in
+    CODES_WRITE = "codes:write"
     REFUNDS_READ = "refunds:read"
     REFUNDS_WRITE = "refunds:write"
     REFUNDS_APPROVE = "refunds:approve"
@@ -57,6 +59,8 @@ GRANTS: dict[Role, frozenset[Permission]] = {
         _READ_BOOKS
         | {
             _P.CHARGES_WRITE,
+            _P.CODES_READ,
+            _P.CODES_WRITE,
             _P.REFUNDS_WRITE,
             _P.REFUNDS_APPROVE,
             _P.UNCLAIMED_WRITE,
@@ -70,12 +74,13 @@ GRANTS: dict[Role, frozenset[Permission]] = {
             _P.OWN_ACCOUNT,
         }
     ),
-    Role.CASHIER: frozenset({_P.CHARGES_READ, _P.CHARGES_WRITE, _P.OWN_ACCOUNT}),
+    Role.CASHIER: frozenset({_P.CHARGES_READ, _P.CHARGES_WRITE, _P.CODES_READ, _P.OWN_ACCOUNT}),
     Role.DEVELOPER: frozenset(
         {
             _P.HOME_READ,
             _P.CHARGES_READ,
             _P.CHARGES_WRITE,
+            _P.CODES_READ,
             _P.REFUNDS_READ,
             _P.WEBHOOKS_READ,
             _P.WEBHOOKS_WRITE,
@@ -85,7 +90,7 @@ GRANTS: dict[Role, frozenset[Permission]] = {
             _P.OWN_ACCOUNT,
         }
     ),
-    Role.ACCOUNTANT: frozenset(_READ_BOOKS | {_P.AUDIT_READ, _P.OWN_ACCOUNT}),
+    Role.ACCOUNTANT: frozenset(_READ_BOOKS | {_P.CODES_READ, _P.AUDIT_READ, _P.OWN_ACCOUNT}),
 }
 
 # Flask's name of an address -> what a person needs for it.
@@ -128,7 +133,26 @@ ROUTES: dict[str, Permission] = {
     "charges.cancel": _P.CHARGES_WRITE,
     "charges.qr_svg": _P.CHARGES_READ,
     "charges.qr_png": _P.CHARGES_READ,
-    "charges.print_charge": _P.CHARGES_READ,
+    "printing.show": _P.CHARGES_READ,
+    "printing.draw": _P.CHARGES_READ,
+    "printing.draw_with_logo": _P.CHARGES_READ,
+    "printing.calibrate": _P.CHARGES_READ,
+    "codes.list_codes": _P.CODES_READ,
+    "codes.new_code": _P.CODES_WRITE,
+    "codes.create_code": _P.CODES_WRITE,
+    "codes.new_series": _P.CODES_WRITE,
+    "codes.create_series": _P.CODES_WRITE,
+    "codes.show": _P.CODES_READ,
+    "codes.edit": _P.CODES_WRITE,
+    "codes.change": _P.CODES_WRITE,
+    "codes.disable": _P.CODES_WRITE,
+    "codes.enable": _P.CODES_WRITE,
+    "codes.qr_svg": _P.CODES_READ,
+    "codes.qr_png": _P.CODES_READ,
+    "stores.list_stores": _P.CODES_READ,
+    "stores.create_store": _P.CODES_WRITE,
+    "stores.edit_store": _P.CODES_WRITE,
+    "stores.change_store": _P.CODES_WRITE,
     "charges.callbacks": _P.CHARGES_READ,
     "charges.list_unclaimed": _P.UNCLAIMED_READ,
     "charges.accept_unclaimed": _P.UNCLAIMED_WRITE,

@@ -50,6 +50,7 @@ def test_a_cashier_sees_charges_and_neither_gives_back_nor_sees_takings() -> Non
     assert GRANTS[Role.CASHIER] == {
         Permission.CHARGES_READ,
         Permission.CHARGES_WRITE,
+        Permission.CODES_READ,
         Permission.OWN_ACCOUNT,
     }
     assert landing_of(Role.CASHIER) == "charges.list_charges"
