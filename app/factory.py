@@ -41,7 +41,19 @@ from app.codes import views as codes_views
 from app.codes.tally import Tally
 from app.config import Settings, load_settings
 from app.document import current_document
-from app.merchants import keys_api, keys_views, logs_api, logs_views, stores_api, stores_views
+from app.merchants import (
+    audit_views,
+    door_views,
+    keys_api,
+    keys_views,
+    logs_api,
+    logs_views,
+    policy_views,
+    security_views,
+    stores_api,
+    stores_views,
+    team_views,
+)
 from app.merchants import views as merchants_views
 from app.webhooks import api as webhooks_api
 from app.webhooks import views as webhooks_views
@@ -67,6 +79,11 @@ APIS = (
 )
 ROOMS = (
     merchants_views.bp,
+    door_views.bp,
+    security_views.bp,
+    policy_views.bp,
+    team_views.bp,
+    audit_views.bp,
     keys_views.bp,
     logs_views.bp,
     charges_views.bp,
@@ -109,15 +126,17 @@ def create_app(settings: Settings | None = None) -> Flask:
     app.session_interface = _FormSessions()
     app.jinja_env.undefined = StrictUndefined
     app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
+    is_https = settings.origin.startswith("https://")
     app.config.update(
         SECRET_KEY=settings.secret_keys[-1],
         SECRET_KEY_FALLBACKS=list(settings.secret_keys[:-1]),
         MAX_CONTENT_LENGTH=BODY_BYTES_MAX,
         MAX_FORM_MEMORY_SIZE=BODY_BYTES_MAX,
-        SESSION_COOKIE_NAME="mafu_form",  # carries nothing but the forms' CSRF secret
+        # Carries nothing but the forms' CSRF secret.
+        SESSION_COOKIE_NAME="__Host-mafu_form" if is_https else "mafu_form",
         SESSION_COOKIE_HTTPONLY=True,
         SESSION_COOKIE_SAMESITE="Lax",
-        SESSION_COOKIE_SECURE=settings.origin.startswith("https://"),
+        SESSION_COOKIE_SECURE=is_https,
         WTF_CSRF_TIME_LIMIT=None,
         WTF_CSRF_CHECK_DEFAULT=True,
         SEND_FILE_MAX_AGE_DEFAULT=31536000,

@@ -12,6 +12,7 @@ from app.charges.states import RefundState
 from app.db import reading, table_of
 
 _charges, _refunds = table_of(Charge), table_of(Refund)
+_ON_THE_WAY = (RefundState.RESERVED, RefundState.AWAITING)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +57,7 @@ def sums_of(
                 ),
             )
         )
-        .where(_refunds.c.state == RefundState.RESERVED, _refunds.c.automatic.is_(False), *conditions)
+        .where(_refunds.c.state.in_(_ON_THE_WAY), _refunds.c.automatic.is_(False), *conditions)
         .group_by(_charges.c.currency)
         .cte("pending")
     )

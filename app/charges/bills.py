@@ -53,7 +53,7 @@ _OPEN_ATTEMPTS = sa.select(*_attempts.c).where(
 _OPEN_REFUNDS = refund_sending.WITH_ATTEMPT.where(
     _attempts.c.account_id == sa.bindparam("account_id"),
     is_among(_refunds.c.out_refund_no, "numbers"),
-    _refunds.c.state != RefundState.SUCCEEDED,
+    _refunds.c.state.in_([RefundState.RESERVED, RefundState.FAILED]),
 )
 
 

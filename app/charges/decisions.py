@@ -20,7 +20,11 @@ from app.charges.states import Deed
 from app.db import moment, reading, retried, table_of, transaction
 from app.errors import Conflict, InvalidRequest, NotFound
 from app.ids import is_id, new_id
+from app.merchants import audit
+from app.merchants.actor import SERVER, Actor
+from app.merchants.audit import Action
 from app.merchants.models import ProviderAccount
+from app.merchants.roles import Permission
 
 NOTE_CHARS_MAX = 200
 
@@ -38,6 +42,7 @@ class Press:
     attempt_id: str
     seen_minor: int
     decided_by: str  # their e-mail address
+    by: Actor = SERVER
 
 
 def accept(press: Press, *, return_surplus: bool) -> None:
@@ -111,6 +116,7 @@ def list_decisions_of_charge(merchant_id: str, charge_id: str) -> list[sa.Row[An
 
 def _take(tx: Connection, press: Press) -> sa.Row[Any]:
     """The attempt, locked, as it is now.  Raises NotFound, or Conflict if it is not as the person saw it."""
+    press.by.require(Permission.UNCLAIMED_WRITE)
     own = sa.and_(_attempts.c.merchant_id == press.merchant_id, _attempts.c.id == press.attempt_id[:40])
     if tx.execute(sa.select(_attempts.c.id).where(own).with_for_update()).first() is None:
         raise NotFound("no such payment")
@@ -205,6 +211,8 @@ def _record(
         kinds=("amount_mismatched", "unknown_payment", "refund_failed"),
         subject_ids=(row.id, f"{row.account_id}:{row.out_trade_no}", *tx.scalars(failed)),
     )
+    facts = {"deed": deed, "amount_minor": minor, "currency": row.received_currency, "note": note}
+    audit.append(tx, row.merchant_id, press.by, Action.UNCLAIMED_DECIDED, row.id, after=facts)
     log.info("unclaimed money decided", deed=deed, attempt_id=row.id, amount_minor=minor)
 
 

@@ -171,6 +171,7 @@ class Refund(Base):
     metadata_json: Mapped[dict[str, Any]] = mapped_column("metadata")
     automatic: Mapped[bool] = mapped_column(default=False)  # money that the charge did not need
     asked_by: Mapped[str | None] = mapped_column(sa.String(254))  # a person's e-mail or an API key's id
+    decided_by: Mapped[str | None] = mapped_column(sa.String(254))  # who approved or declined it
     replaces: Mapped[str | None] = mapped_column(sa.String(40))  # the failed refund that this one repeats
     provider_ref: Mapped[str | None] = mapped_column(sa.String(64))
     pending_reason: Mapped[str | None] = mapped_column(sa.String(64))  # why it waits for a person over there

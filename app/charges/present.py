@@ -25,8 +25,8 @@ class RefundStatus(StrEnum):
 
     @classmethod
     def of(cls, state: str) -> RefundStatus:
-        """``"reserved" -> PENDING``; the others have the same names."""
-        return cls.PENDING if state == RefundState.RESERVED else cls(state)
+        """``"reserved" -> PENDING``, and so is what waits for approval; the others have the same names."""
+        return cls.PENDING if state in (RefundState.RESERVED, RefundState.AWAITING) else cls(state)
 
     @property
     def state(self) -> RefundState:
@@ -84,7 +84,9 @@ def refund_json(refund: sa.Row[Any]) -> dict[str, Any]:
         "reason": refund.reason or None,
         "metadata": refund.metadata,
         "automatic": refund.automatic,
-        "pending_reason": refund.pending_reason,
+        "pending_reason": "awaiting_approval"
+        if refund.state == RefundState.AWAITING
+        else refund.pending_reason,
         "failure_code": refund.failure_code,
         "created_at": to_rfc3339(refund.created_at),
         "finished_at": _time(refund.finished_at),

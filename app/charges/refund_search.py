@@ -104,7 +104,10 @@ def _conditions(wanted: RefundFilter) -> list[sa.ColumnElement[bool]]:
     if wanted.charge_id is not None:
         conditions.append(column.charge_id == wanted.charge_id)
     if wanted.state is not None:
-        conditions.append(column.state == wanted.state)
+        # What waits for approval is on its way, too, to whoever asks for that.
+        is_pending = wanted.state == RefundState.RESERVED
+        states = [RefundState.RESERVED, RefundState.AWAITING] if is_pending else [wanted.state]
+        conditions.append(column.state.in_(states))
     if wanted.needs_person:
         conditions.append(column.pending_reason.is_not(None))
     if wanted.starting_after is not None:

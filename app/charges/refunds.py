@@ -26,7 +26,11 @@ from app.charges.states import ChargeState, RefundState, move
 from app.db import moment, table_of
 from app.errors import Conflict, NotFound, UnknownPayment
 from app.ids import new_id
+from app.merchants import audit, policy
+from app.merchants.actor import SERVER, Actor
+from app.merchants.audit import Action
 from app.merchants.models import ProviderAccount
+from app.merchants.roles import Permission
 from app.money import Money
 from app.providers.base import Outcome, RefundResult
 from app.queue import Kind
@@ -54,6 +58,7 @@ class Reservation:
     metadata: Mapping[str, str] = field(default_factory=dict)
     asked_by: str | None = None
     replaces: str | None = None
+    limit_minor: int | None = None  # above it, counted over the whole charge, it waits for a second person
 
 
 def create_refund(
@@ -62,30 +67,40 @@ def create_refund(
     new: NewRefund,
     *,
     livemode: bool | None = None,
-    asked_by: str | None = None,
+    by: Actor = SERVER,
 ) -> sa.Row[Any]:
     """Give back a paid charge, or part of it: reserved now, sent by the worker at once.  A step.
 
-    Raises NotFound, or Conflict with code ``charge_not_paid``, ``charge_already_refunded`` or
-    ``amount_too_large``.
+    Above the merchant's limit it is reserved, and sent when a second person has approved it.
+    Raises NotFound, PermissionDenied, or Conflict with code ``charge_not_paid``,
+    ``charge_already_refunded`` or ``amount_too_large``.
     """
+    by.require(Permission.REFUNDS_WRITE)
     charge = tx.execute(_FIND_CHARGE, {"merchant_id": merchant_id, "charge_id": new.charge_id[:64]}).first()
     if charge is None or (livemode is not None and charge.livemode != livemode):
         raise NotFound("no such charge")
     if charge.state != ChargeState.PAID:
         raise Conflict(f"the charge is {charge.state}: only a paid one is refunded", code="charge_not_paid")
-    wanted = Reservation(new.amount_minor, new.reason.strip(), metadata=new.metadata, asked_by=asked_by)
+    wanted = Reservation(
+        new.amount_minor,
+        new.reason.strip(),
+        metadata=new.metadata,
+        asked_by=_name(by),
+        limit_minor=policy.read_policy(tx, merchant_id).limit_for(by),
+    )
     refund = reserve(tx, merchant_id, charge.paid_attempt_id, wanted)
     if refund is None:  # its number was made up just now
         raise RuntimeError(f"a refund of {charge.id} has a number that is taken")
+    note(tx, by, Action.REFUND_ASKED, refund)
     return refund
 
 
-def try_again(tx: Connection, merchant_id: str, refund_id: str, *, asked_by: str | None) -> sa.Row[Any]:
+def try_again(tx: Connection, merchant_id: str, refund_id: str, *, by: Actor = SERVER) -> sa.Row[Any]:
     """Repeat a failed refund under a new number; the second press finds what the first made.  A step.
 
     Raises NotFound, or Conflict: it has not failed, or so much is not left any more.
     """
+    by.require(Permission.REFUNDS_WRITE)
     mine = {"merchant_id": merchant_id, "refund_id": refund_id[:64]}
     failed = tx.execute(_FIND_OWN, mine).first()
     if failed is None:
@@ -99,11 +114,15 @@ def try_again(tx: Connection, merchant_id: str, refund_id: str, *, asked_by: str
         failed.reason,
         automatic=failed.automatic,
         metadata=failed.metadata,
-        asked_by=asked_by,
+        asked_by=_name(by),
         replaces=failed.id,
+        limit_minor=policy.read_policy(tx, merchant_id).limit_for(by),
     )
     refund = reserve(tx, merchant_id, failed.attempt_id, wanted)
-    return refund or tx.execute(_FIND_REPEAT, mine).one()
+    if refund is None:
+        return tx.execute(_FIND_REPEAT, mine).one()
+    note(tx, by, Action.REFUND_ASKED, refund)
+    return refund
 
 
 def reserve_unneeded(
@@ -152,7 +171,9 @@ def reserve(tx: Connection, merchant_id: str, attempt_id: str, wanted: Reservati
     same = {"merchant_id": merchant_id, "out_refund_no": number, "replaces": wanted.replaces}
     if tx.execute(_FIND_SAME, same).first() is not None:
         return None
-    amount_minor = _fitting(tx, attempt, wanted)
+    given_minor, amount_minor = _fitting(tx, attempt, wanted)
+    limit_minor = None if wanted.automatic else wanted.limit_minor
+    is_held = limit_minor is not None and given_minor + amount_minor > limit_minor
     taking = {"own_merchant_id": merchant_id, "own_id": attempt_id, "taken_minor": amount_minor}
     if tx.execute(_TAKE_OF_ATTEMPT, taking).rowcount != 1:
         raise RuntimeError(f"attempt {attempt_id} changed while it was locked")
@@ -169,7 +190,7 @@ def reserve(tx: Connection, merchant_id: str, attempt_id: str, wanted: Reservati
             "attempt_id": attempt_id,
             "livemode": attempt.livemode,
             "out_refund_no": number,
-            "state": RefundState.RESERVED,
+            "state": RefundState.AWAITING if is_held else RefundState.RESERVED,
             "amount_minor": amount_minor,
             "currency": attempt.received_currency,
             "reason": wanted.reason,
@@ -181,7 +202,8 @@ def reserve(tx: Connection, merchant_id: str, attempt_id: str, wanted: Reservati
             "sequence": 1,
         },
     ).one()
-    queue.put(tx, Kind.REFUND, merchant_id, refund_id, refund.created_at)
+    if not is_held:
+        queue.put(tx, Kind.REFUND, merchant_id, refund_id, refund.created_at)
     emit(tx, refund_fact(types.REFUND_CREATED, refund))
     return refund
 
@@ -219,16 +241,16 @@ def settle_refund(tx: Connection, account_id: str, result: RefundResult) -> bool
         pending_reason=None,
         failure_code=(result.provider_status[:64] or None) if to == RefundState.FAILED else None,
         finished_at=moment(tx),
-        sequence=_NEXT_SEQUENCE,
+        sequence=NEXT_SEQUENCE,
     )
     if moved is None:
         return False
     if to == RefundState.FAILED:
-        _recount(tx, moved)
+        recount(tx, moved)
         _tell(tx, moved, "refund_failed", f"could not go back: {moved.failure_code}")
     elif refund.state == RefundState.FAILED:
         _tell(tx, moved, "refund_contradicted", "went back after all, although it was said to have failed")
-        if _recount(tx, moved):
+        if recount(tx, moved):
             _tell(tx, moved, "refund_exceeds", "went back beyond what was received")
     queue.drop(tx, moved.merchant_id, (Kind.REFUND, moved.id))
     emit(tx, refund_fact(event_type, moved))
@@ -236,7 +258,7 @@ def settle_refund(tx: Connection, account_id: str, result: RefundResult) -> bool
     return True
 
 
-_NEXT_SEQUENCE = _refunds.c.sequence + 1
+NEXT_SEQUENCE = _refunds.c.sequence + 1
 _SAME_ATTEMPT = sa.and_(
     _attempts.c.merchant_id == _refunds.c.merchant_id, _attempts.c.id == _refunds.c.attempt_id
 )
@@ -310,8 +332,11 @@ _SUMS = sa.select(
 )
 
 
-def _fitting(tx: Connection, attempt: sa.Row[Any], wanted: Reservation) -> int:
-    """How much goes back of a locked attempt: of what its charge took, or of the rest.  Raises Conflict."""
+def _fitting(tx: Connection, attempt: sa.Row[Any], wanted: Reservation) -> tuple[int, int]:
+    """How much went back of a charge before, and how much goes now: of what it took, or of the rest.
+
+    The attempt is locked.  Raises Conflict.
+    """
     of_charge_minor, unneeded_minor = _given(tx, attempt)
     if wanted.automatic:
         rest_minor = (attempt.received_minor or 0) - attempt.credited_minor - attempt.outside_minor
@@ -324,7 +349,7 @@ def _fitting(tx: Connection, attempt: sa.Row[Any], wanted: Reservation) -> int:
     if wanted.amount_minor is not None and wanted.amount_minor > left_minor:
         left = Money(left_minor, attempt.received_currency)
         raise Conflict(f"{left_minor} minor units ({left}) are left to refund", code="amount_too_large")
-    return wanted.amount_minor or left_minor
+    return of_charge_minor, wanted.amount_minor or left_minor
 
 
 def _given(tx: Connection, attempt: sa.Row[Any]) -> tuple[int, int]:
@@ -344,8 +369,9 @@ def _call_for_person(tx: Connection, refund: sa.Row[Any], result: RefundResult) 
     _tell(tx, refund, "refund_stuck", f"has not gone back yet: {result.provider_status}")
 
 
-def _recount(tx: Connection, refund: sa.Row[Any]) -> bool:
-    """Count anew what went back, or is on its way, of an attempt and its charge.  Whether it is too much.
+def recount(tx: Connection, refund: sa.Row[Any]) -> bool:
+    """Count anew what went back, or is on its way, of an attempt and its charge.  A step.  Whether it is
+    too much.
 
     The sum and not a difference: so a reservation is released once however often its end is told, and
     one that is taken again cannot push the count beyond what came in.
@@ -375,6 +401,22 @@ def _tell(tx: Connection, refund: sa.Row[Any], kind: str, fact: str) -> None:
         charge_id=refund.charge_id,
         detail=f"{Money(refund.amount_minor, refund.currency)} {fact}",
     )
+
+
+def _name(by: Actor) -> str | None:
+    return None if by == SERVER else by.name
+
+
+def note(tx: Connection, by: Actor, action: Action, refund: sa.Row[Any]) -> None:
+    """What was done about a refund, into the audit log.  A step, and the last one."""
+    facts = {
+        "charge": refund.charge_id,
+        "amount_minor": refund.amount_minor,
+        "currency": refund.currency,
+        "state": refund.state,
+        "asked_by": refund.asked_by,
+    }
+    audit.append(tx, refund.merchant_id, by, action, refund.id, after=facts)
 
 
 def _body(public_id: str) -> str:

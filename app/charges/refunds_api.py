@@ -31,7 +31,7 @@ from app.charges.commands import REASON_CHARS_MAX, NewRefund
 from app.charges.expand import OfRefund, refunds_json
 from app.charges.present import RefundStatus, refund_json
 from app.charges.refund_search import RefundFilter
-from app.merchants.auth import caller, require_key, require_scope
+from app.merchants.auth import actor, caller, require_key, require_scope
 from app.merchants.idempotency import Answer, once
 from app.merchants.scopes import Scope
 from app.money import MINOR_MAX
@@ -197,12 +197,16 @@ def create(header: OnceHeader, body: RefundBody) -> Response:
     The amount is counted as refunded at once and sent within a second; listen for `refund.succeeded`
     and `refund.failed`, which gives it back to the charge.  Refused with 409 and the code
     `charge_not_paid`, `charge_already_refunded` or `amount_too_large`; the message says what is left.
+
+    A merchant may want a second person's approval above a limit for keys, too: then `pending_reason` is
+    `awaiting_approval` until somebody approves it at the dashboard, or declines it (`refund.failed`, with
+    `failure_code` `declined`).
     """
     new = NewRefund(body.charge, body.amount, body.reason or "", body.metadata)
     who = caller()
 
     def work(tx: Connection) -> Answer:
-        refund = refunds.create_refund(tx, who.merchant_id, new, livemode=who.livemode, asked_by=who.key_id)
+        refund = refunds.create_refund(tx, who.merchant_id, new, livemode=who.livemode, by=actor())
         return Answer(dump(refund_json(refund)), 201)
 
     answer = once(who, header.idempotency_key, (request.method, request.path, request.get_data()), work)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import secrets
+from collections.abc import Callable
 from enum import StrEnum
 from typing import Any
 
@@ -14,14 +15,15 @@ from flask_babel import lazy_gettext as _l
 from sqlalchemy import Connection
 from werkzeug.wrappers import Response as BaseResponse
 
-from app.charges import forms, lifecycle, refund_search, refunds
+from app.charges import approvals, forms, lifecycle, refund_search, refunds
 from app.charges.commands import NewRefund
 from app.charges.refund_search import RefundFilter
 from app.charges.states import ChargeState, RefundState
 from app.charges.views import PAGE, as_sent
 from app.db import transaction
 from app.errors import Conflict, IdempotencyMismatch, InvalidRequest
-from app.merchants.auth import me
+from app.merchants import policy
+from app.merchants.auth import actor, me
 from app.merchants.idempotency import Answer, once
 from app.merchants.keys import Caller
 from app.merchants.views import faults_of, livemode, open_room
@@ -38,6 +40,7 @@ bp = Blueprint("refunds", __name__)
 class Shown(StrEnum):
     """What the list is narrowed to."""
 
+    AWAITING = "awaiting"  # a second person's approval
     PENDING = "pending"
     ATTENTION = "attention"  # pending, and somebody must do something at the provider
     SUCCEEDED = "succeeded"
@@ -45,6 +48,7 @@ class Shown(StrEnum):
 
 
 _STATES = {
+    Shown.AWAITING: RefundState.AWAITING,
     Shown.PENDING: RefundState.RESERVED,
     Shown.ATTENTION: RefundState.RESERVED,
     Shown.SUCCEEDED: RefundState.SUCCEEDED,
@@ -97,6 +101,9 @@ def new_refund(charge_id: str) -> Response:
         livemode=charge.livemode,
         amount_minor=new.amount_minor,
         left_minor=_left_minor(charge),
+        is_held=policy.policy_of(charge.merchant_id).holds_back(
+            actor(), charge.refunded_minor + (new.amount_minor or 0)
+        ),
         token=secrets.token_hex(16),
         form=request.args,
     )
@@ -113,9 +120,9 @@ def create_refund(charge_id: str) -> Response | BaseResponse:
         new = _read(charge, request.form)
 
         def work(tx: Connection) -> Answer:
-            return Answer(json.dumps(refunds.create_refund(tx, who.merchant_id, new, asked_by=me().email).id))
+            return Answer(json.dumps(refunds.create_refund(tx, who.merchant_id, new, by=actor()).id))
 
-        once(
+        answer = once(
             who,
             f"form:{token}" if token.isalnum() else None,
             (request.method, request.path, as_sent()),
@@ -129,7 +136,8 @@ def create_refund(charge_id: str) -> Response | BaseResponse:
     except Conflict:
         text = gettext("Meanwhile more of it went back. This is what is left now.")
         return _form_page(lifecycle.find(me().merchant_id, charge_id), {"": text}, 409)
-    return redirect(url_for("charges.show", charge_id=charge.id, notice="refunding", _anchor="refunds"), 303)
+    made = refund_search.find(who.merchant_id, json.loads(answer.body))
+    return _back_to(charge.id, "awaiting" if made.state == RefundState.AWAITING else "refunding")
 
 
 @bp.post("/refunds/<refund_id>/again")
@@ -138,14 +146,43 @@ def try_again(refund_id: str) -> BaseResponse:
     refund, notice = refund_search.find(me().merchant_id, refund_id), "refunding"
     try:
         with transaction() as tx:
-            refunds.try_again(tx, refund.merchant_id, refund.id, asked_by=me().email)
+            refunds.try_again(tx, refund.merchant_id, refund.id, by=actor())
     except Conflict:
         notice = "not_refunded"
-    if refund.charge_id is None:
+    return _back_to(refund.charge_id, notice)
+
+
+@bp.post("/refunds/<refund_id>/approve")
+def approve(refund_id: str) -> BaseResponse:
+    """Have a refund sent that somebody else asked for."""
+    return _decide(refund_id, approvals.approve, "refunding")
+
+
+@bp.post("/refunds/<refund_id>/decline")
+def decline(refund_id: str) -> BaseResponse:
+    """Send nothing; what it had reserved can be refunded again."""
+    return _decide(refund_id, approvals.decline, "declined")
+
+
+def _decide(refund_id: str, act: Callable[..., None], notice: str) -> BaseResponse:
+    refund = refund_search.find(me().merchant_id, refund_id)
+    try:
+        act(refund.merchant_id, refund.id, by=actor())
+    except Conflict as refusal:
+        notice = refusal.code
+    return _back_to(refund.charge_id, notice)
+
+
+def _back_to(charge_id: str | None, notice: str) -> BaseResponse:
+    if charge_id is None:
         return redirect(url_for("refunds.list_refunds", notice=notice), 303)
-    return redirect(
-        url_for("charges.show", charge_id=refund.charge_id, notice=notice, _anchor="refunds"), 303
-    )
+    return redirect(url_for("charges.show", charge_id=charge_id, notice=notice, _anchor="refunds"), 303)
+
+
+@bp.app_context_processor
+def _badges() -> dict[str, Any]:
+    """What the frame of every room asks for: how many refunds wait for approval."""
+    return {"count_approvals": lambda: approvals.count_waiting(me().merchant_id, livemode=livemode())}
 
 
 def _read(charge: sa.Row[Any], fields: Any) -> NewRefund:

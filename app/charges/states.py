@@ -36,6 +36,7 @@ class AttemptState(StrEnum):
 class RefundState(StrEnum):
     """Where money on its way back is."""
 
+    AWAITING = "awaiting"  # counted like the next, but not sent before a second person approves
     RESERVED = "reserved"  # counted against the payment; the provider has not said yes or no
     SUCCEEDED = "succeeded"
     FAILED = "failed"
@@ -70,6 +71,11 @@ REFUND_MOVES: dict[RefundState, frozenset[RefundState]] = {
     RefundState.SUCCEEDED: frozenset({RefundState.RESERVED, RefundState.FAILED}),
     RefundState.FAILED: frozenset({RefundState.RESERVED}),
 }
+# What a person may do besides: approve or decline a refund that waits for them.
+REFUND_MOVES_BY_PERSON: dict[RefundState, frozenset[RefundState]] = {
+    RefundState.RESERVED: frozenset({RefundState.AWAITING}),
+    RefundState.FAILED: frozenset({RefundState.AWAITING}),
+}
 
 
 def move(
@@ -84,7 +90,7 @@ def move(
 ) -> sa.Row[Any] | None:
     """Move one row to ``to`` if it is where it may come from, setting ``values`` with it.  A step.
 
-    ``by_person`` adds the moves of a charge that nothing but a person's decision makes.  The row as it
+    ``by_person`` means the moves that nothing but a person's decision makes.  The row as it
     is after the move; None if it was elsewhere, which the caller must handle.
     """
     computed = {name: value for name, value in values.items() if isinstance(value, sa.ColumnElement)}
@@ -124,4 +130,5 @@ _SOURCES: dict[type, dict[Any, list[Any]]] = {
 }
 _SOURCES_BY_PERSON: dict[type, dict[Any, list[Any]]] = {
     ChargeState: {to: sorted(sources) for to, sources in CHARGE_MOVES_BY_PERSON.items()},
+    RefundState: {to: sorted(sources) for to, sources in REFUND_MOVES_BY_PERSON.items()},
 }

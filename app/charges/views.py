@@ -22,7 +22,7 @@ from app.charges.states import ChargeState
 from app.errors import Conflict, IdempotencyMismatch, InvalidRequest, NotFound, ProviderUnreachable
 from app.ids import is_id
 from app.merchants import accounts
-from app.merchants.auth import me
+from app.merchants.auth import actor, me
 from app.merchants.idempotency import Answer, once
 from app.merchants.keys import Caller
 from app.merchants.views import bp as front
@@ -229,7 +229,7 @@ def _decide(attempt_id: str, notice: str, act: Callable[[Press], None]) -> BaseR
     seen = request.form.get("seen", "")
     seen_minor = int(seen) if seen.isascii() and seen.isdigit() and len(seen) <= 15 else 0
     try:
-        act(Press(me().merchant_id, attempt_id, seen_minor, me().email))
+        act(Press(me().merchant_id, attempt_id, seen_minor, me().email, actor()))
     except Conflict as refusal:
         notice = refusal.code
     except InvalidRequest:
@@ -241,10 +241,14 @@ def _decide(attempt_id: str, notice: str, act: Callable[[Press], None]) -> BaseR
     return redirect(url_for("charges.list_unclaimed", notice=notice), 303)
 
 
+# The guard and the proof of who sits there differ from one sending to the next.
+_NOT_SENT = ("csrf_token", "proof_password", "proof_code", "proof_passkey")
+
+
 def as_sent() -> bytes:
     """What tells one filled-in form from another: the body itself is gone once its fields are read."""
     return json.dumps(
-        sorted((name, text) for name, text in request.form.items() if name != "csrf_token")
+        sorted((name, text) for name, text in request.form.items() if name not in _NOT_SENT)
     ).encode()
 
 

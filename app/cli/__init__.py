@@ -16,6 +16,7 @@ from app.cli.listen import listen_command
 from app.cli.records import charge_group, endpoint_group, key_group, merchant_group
 from app.cli.serve import serve_command
 from app.cli.simulate import simulate_group
+from app.cli.team import audit_group, user_group
 from app.cli.trigger import trigger_command
 from app.cli.work import worker_command
 
@@ -24,6 +25,8 @@ COMMANDS = (
     worker_command,
     doctor_command,
     merchant_group,
+    user_group,
+    audit_group,
     key_group,
     account_group,
     endpoint_group,

@@ -12,7 +12,11 @@ from app import clock
 from app.db import reading, table_of, transaction
 from app.errors import InvalidRequest, NotFound
 from app.ids import is_id, new_id
+from app.merchants import audit
+from app.merchants.actor import SERVER, Actor
+from app.merchants.audit import Action
 from app.merchants.models import ProviderAccount
+from app.merchants.roles import Permission
 from app.providers import REGISTRY
 from app.providers.base import Provider
 from app.runtime import runtime
@@ -44,9 +48,16 @@ class OpenAccount:
 
 
 def add_account(
-    merchant_id: str, provider: str, *, livemode: bool, name: str, settings: Mapping[str, str]
+    merchant_id: str,
+    provider: str,
+    *,
+    livemode: bool,
+    name: str,
+    settings: Mapping[str, str],
+    by: Actor = SERVER,
 ) -> str:
     """Store credentials and return the account's id.  Raises InvalidRequest naming the field at fault."""
+    by.require(Permission.PROVIDERS_WRITE)
     if not 1 <= len(name.strip()) <= NAME_CHARS_MAX or not name.isprintable():
         raise InvalidRequest(f"an account's name has 1 to {NAME_CHARS_MAX} characters", param="name")
     _check(provider, settings)
@@ -65,21 +76,27 @@ def add_account(
                 created_at=clock.now(),
             )
         )
+        facts = {"provider": provider, "livemode": livemode, "name": name.strip()}
+        audit.append(tx, merchant_id, by, Action.PROVIDER_ADDED, account_id, after=facts)
     return account_id
 
 
-def change_account(account_id: str, settings: Mapping[str, str]) -> None:
+def change_account(account_id: str, settings: Mapping[str, str], *, by: Actor = SERVER) -> None:
     """Replace all credentials of an account; adapters in every process are built anew at the next use.
 
     Raises NotFound, InvalidRequest naming the field at fault.
     """
-    _check(_find(account_id).provider, settings)
+    by.require(Permission.PROVIDERS_WRITE)
+    row = _find(account_id)
+    _check(row.provider, settings)
     with transaction() as tx:
         tx.execute(
             sa.update(_accounts)
             .where(_accounts.c.id == account_id)
             .values(sealed=_seal(account_id, settings), version=_accounts.c.version + 1)
         )
+        # That they changed, and never to what.
+        audit.append(tx, row.merchant_id, by, Action.PROVIDER_CHANGED, account_id)
 
 
 def settings_of(account_id: str) -> dict[str, str]:
@@ -145,16 +162,18 @@ def _seal(account_id: str, settings: Mapping[str, str]) -> str:
     return runtime().vault.seal(json.dumps(dict(settings)), _place(account_id))
 
 
-def disable_account(merchant_id: str, account_id: str) -> None:
+def disable_account(merchant_id: str, account_id: str, *, by: Actor = SERVER) -> None:
     """Start nothing through it any more; money on its way is still heard of.  Raises NotFound."""
+    by.require(Permission.PROVIDERS_WRITE)
     with transaction() as tx:
         changed = tx.execute(
             sa.update(_accounts)
             .where(_accounts.c.merchant_id == merchant_id, _accounts.c.id == account_id)
             .values(enabled=False)
         )
-    if changed.rowcount != 1:
-        raise NotFound("no such provider account")
+        if changed.rowcount != 1:
+            raise NotFound("no such provider account")
+        audit.append(tx, merchant_id, by, Action.PROVIDER_DISABLED, account_id)
 
 
 def _adapter(row: sa.Row) -> Provider:

@@ -9,10 +9,11 @@ from werkzeug.wrappers import Response as BaseResponse
 
 from app import versions
 from app.errors import InvalidRequest, NotAuthenticated, PermissionDenied, TooManyRequests
-from app.merchants import keys, people
+from app.merchants import keys, roles, sessions
+from app.merchants.actor import Actor
 from app.merchants.keys import Caller
-from app.merchants.people import SESSION_LIFE, SignedIn
 from app.merchants.scopes import BATCHES, ROUTES, Scope
+from app.merchants.sessions import SESSION_LIFE, Browser, SignedIn
 from app.rates import place_of
 from app.runtime import runtime, settings
 
@@ -96,18 +97,55 @@ def caller() -> Caller:
 
 def require_session() -> BaseResponse | None:
     """Before each dashboard request: ``me()`` is known afterwards, or the browser goes to sign in."""
-    person = people.who_is(request.cookies.get(_cookie_name(), ""))
+    token = session_token()
+    person = sessions.who_is(token)
     if person is None:
         back = request.full_path.rstrip("?") if request.method == "GET" else None
-        return redirect(url_for("merchants.sign_in", next=back))
+        is_half = token and sessions.half_of(token) is not None
+        return redirect(url_for("door.ask_code" if is_half else "merchants.sign_in", next=back))
+    sessions.note_seen(person, browser())
+    recognise(person)
+    return None
+
+
+def require_permission() -> BaseResponse | None:
+    """After that: whether this person may open this address.
+
+    Where a role has no home, it is led to its own first page.  Raises PermissionDenied.
+    """
+    needed = roles.ROUTES.get(request.endpoint or "")
+    if needed is not None and me().may(needed):
+        return None
+    if request.endpoint == "merchants.home":
+        return redirect(url_for(roles.landing_of(me().role)))
+    raise PermissionDenied("this role does not include that", code="role_insufficient")
+
+
+def recognise(person: SignedIn) -> None:
+    """From here on this request is made by ``person``."""
     g.me = person
     g.fallback_language = person.merchant_language
-    return None
 
 
 def me() -> SignedIn:
     """The person at the dashboard."""
     return cast(SignedIn, g.me)
+
+
+def actor() -> Actor:
+    """Who asks, at the dashboard or over the API, as services and the audit log know them."""
+    address = request.remote_addr or ""
+    return caller().actor(address) if "caller" in g else me().actor(address)
+
+
+def browser() -> Browser:
+    """Where this request comes from."""
+    return Browser(request.remote_addr or "", request.headers.get("User-Agent", ""))
+
+
+def session_token() -> str:
+    """What this browser brings; "" if it brings nothing."""
+    return request.cookies.get(_cookie_name(), "")
 
 
 def remember(response: Response, token: str) -> Response:
@@ -121,7 +159,7 @@ def remember(response: Response, token: str) -> Response:
 
 def forget(response: Response) -> Response:
     """End the session here and in the browser."""
-    people.sign_out(request.cookies.get(_cookie_name(), ""))
+    sessions.sign_out(session_token())
     response.delete_cookie(
         _cookie_name(), path="/", secure=settings().origin.startswith("https://"), httponly=True
     )

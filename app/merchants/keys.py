@@ -21,8 +21,11 @@ from app import clock, versions
 from app.db import reading, table_of, transaction
 from app.errors import Conflict, InvalidRequest, NotAuthenticated, NotFound, PermissionDenied
 from app.ids import is_id, new_id
-from app.merchants import scopes
+from app.merchants import audit, scopes
+from app.merchants.actor import ALL, SERVER, Actor
+from app.merchants.audit import Action
 from app.merchants.models import ApiKey
+from app.merchants.roles import Permission
 from app.merchants.scopes import Scope
 
 NAME_CHARS_MAX = 80
@@ -70,6 +73,10 @@ class Caller:
     scopes: frozenset[Scope] = scopes.ALL
     version: str = versions.CURRENT
 
+    def actor(self, address: str = "") -> Actor:
+        """The key, as services and the audit log know it; its scopes said already what it may do."""
+        return Actor(self.key_id, ALL, "owner", address=address)
+
 
 @dataclass(frozen=True, slots=True)
 class NewKey:
@@ -89,19 +96,27 @@ def check_name(name: str) -> None:
 
 
 def create_key(
-    merchant_id: str, *, livemode: bool, name: str, scopes: frozenset[Scope] | None = None
+    merchant_id: str,
+    *,
+    livemode: bool,
+    name: str,
+    scopes: frozenset[Scope] | None = None,
+    by: Actor = SERVER,
 ) -> tuple[str, str]:
     """A new key: its id, and the key itself, which is never seen again.
 
     Whoever calls this acts for the merchant as a whole.  Raises InvalidRequest, Conflict.
     """
+    by.require(Permission.KEYS_WRITE)
     new = NewKey(name, scopes)
     with transaction() as tx:
-        row, key = store_key(tx, Caller(merchant_id, "", livemode), new)
+        row, key = store_key(tx, Caller(merchant_id, "", livemode), new, by=by)
     return row.id, key
 
 
-def store_key(tx: Connection, maker: Caller, new: NewKey) -> tuple[sa.Row[Any], str]:
+def store_key(
+    tx: Connection, maker: Caller, new: NewKey, *, by: Actor | None = None
+) -> tuple[sa.Row[Any], str]:
     """Make a key in its maker's mode: its row, and the key itself.  A step.
 
     Raises PermissionDenied if it could do more than its maker, Conflict if there are too many.
@@ -112,7 +127,9 @@ def store_key(tx: Connection, maker: Caller, new: NewKey) -> tuple[sa.Row[Any], 
     if active.scalar_one() >= ACTIVE_MAX:
         raise Conflict(f"there are {ACTIVE_MAX} keys: revoke one first", code="too_many_api_keys")
     text = None if new.scopes is None else scopes.stored(new.scopes)
-    return _insert(tx, maker.merchant_id, maker.livemode, new.name.strip(), text, versions.CURRENT)
+    row, key = _insert(tx, maker.merchant_id, maker.livemode, new.name.strip(), text, versions.CURRENT)
+    _note(tx, by or maker.actor(), Action.KEY_CREATED, None, row)
+    return row, key
 
 
 def authenticate(key: str) -> Caller:
@@ -178,6 +195,7 @@ def change_key(
     *,
     name: str | None = None,
     new_scopes: frozenset[Scope] | None = None,
+    by: Actor | None = None,
 ) -> sa.Row[Any]:
     """Rename a key, or give a restricted one other scopes.  A step.
 
@@ -193,16 +211,24 @@ def change_key(
             raise Conflict("a full key has no scopes: make a restricted one", code="api_key_not_restricted")
         _refuse_more_than(caller, new_scopes)
         values["scopes"] = scopes.stored(new_scopes)
-    return _update(tx, row, values) if values else row
+    if not values:
+        return row
+    changed = _update(tx, row, values)
+    _note(tx, by or caller.actor(), Action.KEY_CHANGED, row, changed)
+    return changed
 
 
-def roll_key(tx: Connection, caller: Caller, key_id: str, *, overlap_s: int) -> tuple[sa.Row[Any], str]:
+def roll_key(
+    tx: Connection, caller: Caller, key_id: str, *, overlap_s: int, by: Actor | None = None
+) -> tuple[sa.Row[Any], str]:
     """A new key that may do the same; the old one opens for ``overlap_s`` seconds more.  A step.
 
     Raises NotFound, PermissionDenied, InvalidRequest, Conflict (the old one is over, or ends already).
     """
     if not 0 <= overlap_s <= OVERLAP_S_MAX:
         raise InvalidRequest(f"an old key lives on for 0 to {OVERLAP_S_MAX} seconds", param="expires_in_s")
+    by = by or caller.actor()
+    by.require(Permission.KEYS_WRITE)
     row = _managed(tx, caller, key_id)
     if row.expires_at is not None:
         raise Conflict("this key was rolled before: roll the one that came of it", code="api_key_rolled")
@@ -210,27 +236,36 @@ def roll_key(tx: Connection, caller: Caller, key_id: str, *, overlap_s: int) -> 
     # No overlap: over at once for every process, whatever its clock says.
     end = {"revoked_at": now} if overlap_s == 0 else {"expires_at": now + timedelta(seconds=overlap_s)}
     _update(tx, row, end)
-    return _insert(tx, row.merchant_id, row.livemode, row.name, row.scopes, row.version)
+    fresh, key = _insert(tx, row.merchant_id, row.livemode, row.name, row.scopes, row.version)
+    _note(tx, by, Action.KEY_ROLLED, row, fresh)
+    return fresh, key
 
 
-def revoke_key(merchant_id: str, key_id: str) -> None:
-    """From the commit on the key opens nothing.  Raises NotFound."""
+def revoke_key(merchant_id: str, key_id: str, *, by: Actor = SERVER) -> None:
+    """From the commit on the key opens nothing.  Raises NotFound, PermissionDenied."""
+    by.require(Permission.KEYS_WRITE)
     with transaction() as tx:
         changed = tx.execute(
             sa.update(_keys)
             .where(_keys.c.merchant_id == merchant_id, _keys.c.id == key_id, _keys.c.revoked_at.is_(None))
             .values(revoked_at=clock.now())
-        )
-    if changed.rowcount != 1:
-        raise NotFound("no such key, or it is revoked already")
+            .returning(_keys)
+        ).first()
+        if changed is None:
+            raise NotFound("no such key, or it is revoked already")
+        _note(tx, by, Action.KEY_REVOKED, changed, None)
 
 
-def revoke_as(caller: Caller, key_id: str) -> sa.Row[Any]:
+def revoke_as(caller: Caller, key_id: str, *, by: Actor | None = None) -> sa.Row[Any]:
     """The same asked for by a key; revoking twice is harmless.  Raises NotFound, PermissionDenied."""
     with transaction() as tx:
         row = _find(tx, caller.merchant_id, key_id, livemode=caller.livemode)
         _refuse_more_than(caller, scopes.read_stored(row.scopes))
-        return row if row.revoked_at is not None else _update(tx, row, {"revoked_at": clock.now()})
+        if row.revoked_at is not None:
+            return row
+        revoked = _update(tx, row, {"revoked_at": clock.now()})
+        _note(tx, by or caller.actor(), Action.KEY_REVOKED, revoked, None)
+        return revoked
 
 
 def prefix_of(row: sa.Row[Any]) -> str:
@@ -296,6 +331,21 @@ def _update(tx: Connection, row: sa.Row[Any], values: dict[str, Any]) -> sa.Row[
     if changed is None:
         raise Conflict("this key opens nothing any more", code="api_key_over")
     return changed
+
+
+def _note(
+    tx: Connection, by: Actor, action: Action, before: sa.Row[Any] | None, after: sa.Row[Any] | None
+) -> None:
+    """Into the audit log, with what of a key is no secret."""
+
+    def facts(row: sa.Row[Any] | None) -> dict[str, Any] | None:
+        names = ("id", "name", "livemode", "scopes", "last4")
+        return None if row is None else {name: getattr(row, name) for name in names}
+
+    row = after if after is not None else before
+    if row is None:
+        raise ValueError("a deed is about a key")
+    audit.append(tx, row.merchant_id, by, action, row.id, before=facts(before), after=facts(after))
 
 
 def _note_use(merchant_id: str, key_id: str) -> None:

@@ -28,7 +28,7 @@ from app.answers import (
 )
 from app.clock import to_rfc3339
 from app.merchants import keys
-from app.merchants.auth import caller, require_key
+from app.merchants.auth import actor, caller, require_key
 from app.merchants.idempotency import Answer, once
 from app.merchants.keys import NAME_CHARS_MAX, NAME_PATTERN, OVERLAP_S_MAX, NewKey
 from app.merchants.scopes import Scope, read_stored, scopes_of
@@ -177,7 +177,7 @@ class KeyList(BaseModel):
 def create(header: OnceHeader, body: KeyBody) -> Response:
     """The key itself is in this answer alone.  403: it would do more than the key that asks."""
     new = NewKey(body.name, None if body.scopes is None else scopes_of(body.scopes))
-    return _once(header, lambda tx: key_json(*keys.store_key(tx, caller(), new)), 201)
+    return _once(header, lambda tx: key_json(*keys.store_key(tx, caller(), new, by=actor())), 201)
 
 
 @bp.get("", summary="List keys", responses={200: KeyList})
@@ -213,7 +213,9 @@ def update(path: KeyPath, header: OnceHeader, body: KeyChanges) -> Response:
     chosen = None if body.scopes is None else scopes_of(body.scopes)
     return _once(
         header,
-        lambda tx: key_json(keys.change_key(tx, caller(), path.key_id, name=body.name, new_scopes=chosen)),
+        lambda tx: key_json(
+            keys.change_key(tx, caller(), path.key_id, name=body.name, new_scopes=chosen, by=actor())
+        ),
     )
 
 
@@ -227,7 +229,9 @@ def roll(path: KeyPath, header: OnceHeader, body: RollBody) -> Response:
     """
     return _once(
         header,
-        lambda tx: key_json(*keys.roll_key(tx, caller(), path.key_id, overlap_s=body.expires_in_s)),
+        lambda tx: key_json(
+            *keys.roll_key(tx, caller(), path.key_id, overlap_s=body.expires_in_s, by=actor())
+        ),
     )
 
 
@@ -237,7 +241,7 @@ def roll(path: KeyPath, header: OnceHeader, body: RollBody) -> Response:
 @validated
 def revoke(path: KeyPath) -> Response:
     """It opens nothing from now on, on any machine.  Revoking twice is harmless."""
-    return json_answer(dump(key_json(keys.revoke_as(caller(), path.key_id))))
+    return json_answer(dump(key_json(keys.revoke_as(caller(), path.key_id, by=actor()))))
 
 
 def key_json(row: sa.Row[Any], secret: str | None = None) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from werkzeug.wrappers import Response as BaseResponse
 from app.db import transaction
 from app.errors import Conflict, InvalidRequest
 from app.merchants import keys
-from app.merchants.auth import me
+from app.merchants.auth import actor, me
 from app.merchants.keys import Caller, prefix_of
 from app.merchants.scopes import Scope, read_stored, scopes_of
 from app.merchants.views import faults_of, livemode, open_room
@@ -53,6 +53,7 @@ def create_key() -> Response:
             livemode=livemode(),
             name=request.form.get("name", ""),
             scopes=scopes_of(request.form.getlist("scopes")) if is_restricted else None,
+            by=actor(),
         )
     except InvalidRequest as error:
         return _page(faults=faults_of(error, _FAULTS), status=400)
@@ -71,7 +72,7 @@ def roll_key(key_id: str) -> Response:
     try:
         with transaction() as tx:
             _, key = keys.roll_key(
-                tx, Caller(me().merchant_id, "", livemode()), key_id, overlap_s=int(overlap_s)
+                tx, Caller(me().merchant_id, "", livemode()), key_id, overlap_s=int(overlap_s), by=actor()
             )
     except Conflict:
         return _page(faults={"": gettext("This key was rolled or revoked before.")}, status=409)
@@ -81,7 +82,7 @@ def roll_key(key_id: str) -> Response:
 @bp.post("/keys/<key_id>/revoke")
 def revoke_key(key_id: str) -> BaseResponse:
     """From now on it opens nothing."""
-    keys.revoke_key(me().merchant_id, key_id)
+    keys.revoke_key(me().merchant_id, key_id, by=actor())
     return redirect(url_for("keys.list_keys", notice="revoked"), 303)
 
 

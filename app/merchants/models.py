@@ -19,6 +19,10 @@ class Merchant(Base):
     name: Mapped[str] = mapped_column(sa.String(80))  # shoppers read it above the amount
     language: Mapped[str] = mapped_column(sa.String(8), default="zh")
     created_at: Mapped[datetime]
+    # A refund that takes what goes back of its charge above this waits for a second person; None: none does.
+    refund_limit_minor: Mapped[int | None]
+    refund_limit_for_keys: Mapped[bool] = mapped_column(default=False)
+    requires_second_factor: Mapped[bool] = mapped_column(default=False)  # for refunds and keys
 
 
 class Store(Base):
@@ -51,6 +55,10 @@ class User(Base):
     role: Mapped[str] = mapped_column(sa.String(16), default="owner")
     password_hash: Mapped[str | None] = mapped_column(sa.String(200))  # argon2id; None: by link only
     created_at: Mapped[datetime]
+    deactivated_at: Mapped[datetime | None]
+    totp_sealed: Mapped[str | None] = mapped_column(sa.Text)  # the secret, sealed by the vault
+    totp_since: Mapped[datetime | None]  # when a first code was right; None: not in use yet
+    totp_step: Mapped[int] = mapped_column(default=0)  # the last time step of which a code was used
 
 
 class Session(Base):
@@ -60,14 +68,21 @@ class Session(Base):
     __table_args__ = (sa.ForeignKeyConstraint(["merchant_id", "user_id"], ["users.merchant_id", "users.id"]),)
 
     digest: Mapped[str] = mapped_column(sa.String(64), primary_key=True)
+    id: Mapped[str] = mapped_column(sa.String(40), unique=True)  # what the list of sessions calls it
     merchant_id: Mapped[str] = mapped_column(sa.String(40))
     user_id: Mapped[str] = mapped_column(sa.String(40))
+    is_half: Mapped[bool] = mapped_column(default=False)  # the password was right, the second factor is due
+    tries: Mapped[int] = mapped_column(sa.Integer, default=0)  # of a half session: codes that were tried
+    address: Mapped[str] = mapped_column(sa.String(45), default="")
+    agent: Mapped[str] = mapped_column(sa.String(200), default="")  # as the browser calls itself
     created_at: Mapped[datetime]
+    last_seen_at: Mapped[datetime]  # to five minutes: a write for each page would be too dear
+    proved_at: Mapped[datetime]  # when it was last shown who sits there
     expires_at: Mapped[datetime]
 
 
 class SignInLink(Base):
-    """A link that signs its owner in once, printed by the command line."""
+    """A link that works once: it signs its owner in, or lets them choose a password."""
 
     __tablename__ = "sign_in_links"
     __table_args__ = (sa.ForeignKeyConstraint(["merchant_id", "user_id"], ["users.merchant_id", "users.id"]),)
@@ -75,8 +90,96 @@ class SignInLink(Base):
     digest: Mapped[str] = mapped_column(sa.String(64), primary_key=True)
     merchant_id: Mapped[str] = mapped_column(sa.String(40))
     user_id: Mapped[str] = mapped_column(sa.String(40))
+    is_reset: Mapped[bool] = mapped_column(default=False)  # lets them choose a password, and no more
     expires_at: Mapped[datetime]
     used_at: Mapped[datetime | None]
+
+
+class RecoveryCode(Base):
+    """Stands in once for a lost second factor.  80 random bits need no slow hash."""
+
+    __tablename__ = "recovery_codes"
+    __table_args__ = (sa.ForeignKeyConstraint(["merchant_id", "user_id"], ["users.merchant_id", "users.id"]),)
+
+    merchant_id: Mapped[str] = mapped_column(sa.String(40), primary_key=True)
+    user_id: Mapped[str] = mapped_column(sa.String(40), primary_key=True)
+    digest: Mapped[str] = mapped_column(sa.String(64), primary_key=True)
+    used_at: Mapped[datetime | None]
+
+
+class Passkey(Base):
+    """A key pair in somebody's device, of which the public half is here."""
+
+    __tablename__ = "passkeys"
+    __table_args__ = (sa.ForeignKeyConstraint(["merchant_id", "user_id"], ["users.merchant_id", "users.id"]),)
+
+    merchant_id: Mapped[str] = mapped_column(sa.String(40), primary_key=True)
+    id: Mapped[str] = mapped_column(sa.String(40), primary_key=True)
+    user_id: Mapped[str] = mapped_column(sa.String(40))
+    name: Mapped[str] = mapped_column(sa.String(80))
+    credential_id: Mapped[str] = mapped_column(sa.String(1400), unique=True)  # base64url
+    public_key: Mapped[str] = mapped_column(sa.Text)  # COSE, base64url
+    sign_count: Mapped[int] = mapped_column(default=0)
+    created_at: Mapped[datetime]
+    last_used_at: Mapped[datetime | None]
+
+
+class PasskeyChallenge(Base):
+    """What a device is asked to sign, once and within minutes."""
+
+    __tablename__ = "passkey_challenges"
+
+    digest: Mapped[str] = mapped_column(sa.String(64), primary_key=True)
+    expires_at: Mapped[datetime]
+
+
+class Invitation(Base):
+    """A place in the team, kept for whoever brings the link."""
+
+    __tablename__ = "invitations"
+    __table_args__ = (sa.ForeignKeyConstraint(["merchant_id"], ["merchants.id"]),)
+
+    merchant_id: Mapped[str] = mapped_column(sa.String(40), primary_key=True)
+    id: Mapped[str] = mapped_column(sa.String(40), primary_key=True)
+    digest: Mapped[str] = mapped_column(sa.String(64), unique=True)
+    email: Mapped[str] = mapped_column(sa.String(254))
+    name: Mapped[str] = mapped_column(sa.String(80))
+    role: Mapped[str] = mapped_column(sa.String(16))
+    invited_by: Mapped[str] = mapped_column(sa.String(254))
+    created_at: Mapped[datetime]
+    expires_at: Mapped[datetime]
+    used_at: Mapped[datetime | None]  # or withdrawn
+
+
+class AuditEntry(Base):
+    """One deed.  Never changed: the database refuses, and the hashes would tell."""
+
+    __tablename__ = "audit_entries"
+    __table_args__ = (sa.ForeignKeyConstraint(["merchant_id"], ["merchants.id"]),)
+
+    merchant_id: Mapped[str] = mapped_column(sa.String(40), primary_key=True)
+    number: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)  # 1, 2, 3 … of a merchant
+    created_at: Mapped[datetime]
+    actor: Mapped[str] = mapped_column(sa.String(254))
+    user_id: Mapped[str | None] = mapped_column(sa.String(40))
+    address: Mapped[str] = mapped_column(sa.String(45))
+    action: Mapped[str] = mapped_column(sa.String(40))
+    object_id: Mapped[str] = mapped_column(sa.String(64))
+    before: Mapped[str] = mapped_column(sa.Text)  # JSON, or nothing
+    after: Mapped[str] = mapped_column(sa.Text)
+    previous: Mapped[str] = mapped_column(sa.String(64))  # hash of the row before
+    hash: Mapped[str] = mapped_column(sa.String(64))
+
+
+class AuditHead(Base):
+    """The newest row of a merchant's chain: who appends locks it, and a cut tail shows."""
+
+    __tablename__ = "audit_heads"
+    __table_args__ = (sa.ForeignKeyConstraint(["merchant_id"], ["merchants.id"]),)
+
+    merchant_id: Mapped[str] = mapped_column(sa.String(40), primary_key=True)
+    number: Mapped[int]
+    hash: Mapped[str] = mapped_column(sa.String(64))
 
 
 class SignInFailure(Base):

@@ -1,77 +1,54 @@
-"""What the people of a merchant may see and change of themselves: name, language, password."""
+"""What the people of a merchant may see and change: name and language of the shop, their own password."""
 
 from __future__ import annotations
 
-import hashlib
-
 import sqlalchemy as sa
 
-from app import clock
-from app.db import reading, table_of, transaction
-from app.errors import InvalidRequest, NotAuthenticated, NotFound
-from app.merchants import people
-from app.merchants.models import Merchant, SignInLink, User
-from app.merchants.people import SignedIn
+from app.db import table_of, transaction
+from app.errors import InvalidRequest, NotAuthenticated
+from app.merchants import audit, people, sessions
+from app.merchants.actor import SERVER, Actor
+from app.merchants.audit import Action
+from app.merchants.models import Merchant
+from app.merchants.people import LANGUAGES
+from app.merchants.roles import Permission
+from app.merchants.sessions import Browser, SignedIn
 
 NAME_CHARS_MAX = 80
-LANGUAGES = ("zh", "en")
 
-_merchants, _users, _links = table_of(Merchant), table_of(User), table_of(SignInLink)
-
-
-def link_owner(token: str) -> str:
-    """The e-mail address of the person whom a sign-in link would sign in; the link stays unused.
-
-    Raises NotFound for a link that is unknown, used or too old.
-    """
-    digest = hashlib.sha256(token[:200].encode()).hexdigest()
-    with reading() as connection:
-        email = connection.execute(_LINK_OWNER, {"digest": digest, "now": clock.now()}).scalar()
-    if email is None:
-        raise NotFound("this sign-in link was used or is too old")
-    return str(email)
+_merchants = table_of(Merchant)
 
 
-def has_password(person: SignedIn) -> bool:
-    """Whether this person can sign in without a link."""
-    user = people.find_user(person.email)
-    return user is not None and user.password_hash is not None
-
-
-def change_password(person: SignedIn, current: str, new: str, *, address: str) -> str:
+def change_password(person: SignedIn, current: str, new: str, browser: Browser) -> str:
     """Set a new password, end every session of the person, and open the one whose token this returns.
 
     Guesses at the current password are slowed down like those at the door.  Raises InvalidRequest
     (``current`` or ``password``), TooManyRequests.
     """
-    if has_password(person):
+    was = None
+    if person.has_password:
         try:
-            people.sign_in(person.email, current, address=address)
+            was = people.check_password(person.email, current, address=browser.address).password_hash
         except NotAuthenticated:
             raise InvalidRequest("this is not the current password", param="current") from None
-    people.set_password(person.merchant_id, person.user_id, new)
-    return people.sign_in(person.email, new, address=address)
+    password_hash = people.hash_password(new)
+    with transaction() as tx:
+        by = person.actor(browser.address)
+        people.store_password(tx, person.merchant_id, person.user_id, password_hash, by, was=was)
+        return sessions.open_session(tx, person.merchant_id, person.user_id, browser)
 
 
-def save_merchant(merchant_id: str, *, name: str, language: str) -> None:
+def save_merchant(merchant_id: str, *, name: str, language: str, by: Actor = SERVER) -> None:
     """The name that shoppers read, and the language of those who choose none.  Raises InvalidRequest."""
+    by.require(Permission.SETTINGS_WRITE)
     name = name.strip()
     if not 1 <= len(name) <= NAME_CHARS_MAX or not name.isprintable():
         raise InvalidRequest(f"a merchant's name has 1 to {NAME_CHARS_MAX} characters", param="name")
     if language not in LANGUAGES:
         raise InvalidRequest("the language is zh or en", param="language")
+    own = _merchants.c.id == merchant_id
     with transaction() as tx:
-        tx.execute(
-            sa.update(_merchants).where(_merchants.c.id == merchant_id).values(name=name, language=language)
-        )
-
-
-_LINK_OWNER = (
-    sa.select(_users.c.email)
-    .join(_links, sa.and_(_links.c.merchant_id == _users.c.merchant_id, _links.c.user_id == _users.c.id))
-    .where(
-        _links.c.digest == sa.bindparam("digest"),
-        _links.c.used_at.is_(None),
-        _links.c.expires_at > sa.bindparam("now", type_=_links.c.expires_at.type),
-    )
-)
+        was = tx.execute(sa.select(_merchants.c.name, _merchants.c.language).where(own)).one()
+        tx.execute(sa.update(_merchants).where(own).values(name=name, language=language))
+        facts = {"before": was._asdict(), "after": {"name": name, "language": language}}
+        audit.append(tx, merchant_id, by, Action.SETTINGS_CHANGED, merchant_id, **facts)

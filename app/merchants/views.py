@@ -20,9 +20,18 @@ from werkzeug.wrappers import Response as BaseResponse
 
 from app import i18n
 from app.clock import to_beijing, to_rfc3339
-from app.errors import InvalidRequest, NotAuthenticated, NotFound, TooManyRequests
-from app.merchants import accounts, people, profile
-from app.merchants.auth import forget, me, remember, require_session
+from app.errors import InvalidRequest, NotAuthenticated, TooManyRequests
+from app.merchants import accounts, passkeys, people, profile
+from app.merchants.auth import (
+    actor,
+    browser,
+    forget,
+    me,
+    remember,
+    require_permission,
+    require_session,
+)
+from app.merchants.proof_auth import require_proof
 from app.money import Money
 from app.providers import REGISTRY
 from app.runtime import settings
@@ -39,16 +48,15 @@ _LOCAL = re.compile(r"/(?![/\\])[!-\[\]-~]{0,2000}", re.ASCII)
 _FAULTS = {
     "name": _l("A name has 1 to 80 characters."),
     "language": _l("Choose one of the languages."),
-    "current": _l("This is not your current password."),
-    "password": _l("A password has 10 to 200 characters."),
 }
 
 bp = Blueprint("merchants", __name__)
 
 
-def open_room(room: Blueprint) -> None:
-    """Let a blueprint be part of the dashboard."""
-    room.before_request(_let_in)
+def open_room(room: Blueprint, *, is_public: bool = False) -> None:
+    """Let a blueprint be part of the dashboard; a public one lies outside its door."""
+    if not is_public:
+        room.before_request(_let_in)
     room.after_request(_remember_choices)
     room.context_processor(_furniture)
 
@@ -91,10 +99,8 @@ def sign_in() -> Response | BaseResponse:
     """The door."""
     onward = request.args.get("next", "")
     if require_session() is None:
-        return redirect(_landing(onward))
-    return make_response(
-        render_template("dashboard/sign_in.html", onward=onward, email="", fault=None, wait_s=0)
-    )
+        return redirect(landing(onward))
+    return sign_in_page(onward)
 
 
 @bp.post("/sign-in")
@@ -102,34 +108,30 @@ def sign_in_with_password() -> Response | BaseResponse:
     """Open it with a password, or say in the same words for every reason that it stays shut."""
     email, onward = request.form.get("email", "")[:254], request.form.get("next", "")
     try:
-        token = people.sign_in(email, request.form.get("password", ""), address=request.remote_addr or "")
+        here = browser()
+        password = request.form.get("password", "")
+        token = people.sign_in(email, password, address=here.address, agent=here.agent)
     except (NotAuthenticated, TooManyRequests) as refusal:
         wait_s = refusal.retry_after_s if isinstance(refusal, TooManyRequests) else 0
-        page = render_template(
-            "dashboard/sign_in.html", onward=onward, email=email, fault=refusal.code, wait_s=wait_s
+        return sign_in_page(
+            onward, email=email, fault=refusal.code, wait_s=wait_s, status=429 if wait_s else 401
         )
-        response = make_response(page, 429 if wait_s else 401)
-        if wait_s:
-            response.headers["Retry-After"] = str(wait_s)
-        return response
-    return remember(make_response(redirect(_landing(onward), 303)), token)
+    return remember(make_response(redirect(landing(onward), 303)), token)
 
 
 @bp.get("/sign-in/<token>")
 def use_link(token: str) -> Response:
     """Show whose link this is.  It is used by the button, because previews and scanners open links, too."""
-    try:
-        email = profile.link_owner(token)
-    except NotFound:
-        return make_response(render_template("dashboard/use_link.html", email=None, token=""), 410)
-    return make_response(render_template("dashboard/use_link.html", email=email, token=token))
+    email = people.link_owner(token)
+    page = render_template("dashboard/use_link.html", email=email, token=token if email else "")
+    return make_response(page, 200 if email else 410)
 
 
 @bp.post("/sign-in/<token>")
 def sign_in_with_link(token: str) -> Response | BaseResponse:
     """Use the link, once."""
     try:
-        session_token = people.use_sign_in_link(token)
+        session_token = people.use_sign_in_link(token, browser())
     except NotAuthenticated:
         return make_response(render_template("dashboard/use_link.html", email=None, token=""), 410)
     return remember(make_response(redirect(url_for("merchants.home"), 303)), session_token)
@@ -143,22 +145,42 @@ def sign_out() -> BaseResponse:
 
 @bp.get("/settings")
 def show_settings() -> Response:
-    """The merchant, its providers, the person's password."""
+    """The merchant and its providers."""
     return _settings_page()
 
 
 @bp.post("/settings")
 def save_settings() -> Response | BaseResponse:
-    """Two forms on one page; ``form`` says which was sent."""
+    """The name that shoppers read, and their language."""
+    name, language = request.form.get("name", ""), request.form.get("language", "")
     try:
-        if request.form.get("form") == "password":
-            return _change_password()
-        profile.save_merchant(
-            me().merchant_id, name=request.form.get("name", ""), language=request.form.get("language", "")
-        )
+        profile.save_merchant(me().merchant_id, name=name, language=language, by=actor())
     except InvalidRequest as error:
         return _settings_page(faults=faults_of(error, _FAULTS), status=400)
     return redirect(url_for("merchants.show_settings", notice="saved"), 303)
+
+
+def sign_in_page(
+    onward: str, *, email: str = "", fault: str | None = None, wait_s: int = 0, status: int = 200
+) -> Response:
+    """The door, with what is to be said at it."""
+    page = render_template(
+        "dashboard/sign_in.html",
+        onward=onward,
+        email=email,
+        fault=fault,
+        wait_s=wait_s,
+        passkey_options=passkey_options(),
+    )
+    response = make_response(page, status)
+    if wait_s:
+        response.headers["Retry-After"] = str(wait_s)
+    return response
+
+
+def passkey_options() -> str | None:
+    """What the browser is given to use a passkey; None where there can be none."""
+    return passkeys.options_to_use() if passkeys.are_possible() else None
 
 
 def faults_of(error: InvalidRequest, known: dict[str, Any]) -> dict[str, str]:
@@ -168,10 +190,14 @@ def faults_of(error: InvalidRequest, known: dict[str, Any]) -> dict[str, str]:
 
 
 def _let_in() -> BaseResponse | None:
-    return None if request.endpoint in _PUBLIC else require_session()
+    if request.endpoint in _PUBLIC:
+        return None
+    return require_session() or require_permission() or require_proof()
 
 
 def _remember_choices(response: Response) -> Response:
+    if "fresh_token" in g:  # who has proved who they are goes on under another token
+        remember(response, g.fresh_token)
     secure = settings().origin.startswith("https://")
     choices = (("mode", ("test", "live"), MODE_COOKIE), ("lang", tuple(i18n.LANGUAGES), i18n.COOKIE))
     for name, allowed, cookie in choices:
@@ -204,7 +230,8 @@ def _turned_to(lang: str) -> str:
     return request.path + "?" + urlencode({**request.args.to_dict(), "lang": lang})
 
 
-def _landing(onward: str) -> str:
+def landing(onward: str) -> str:
+    """Where to go after the door: only ever to an address of ours."""
     return onward if _LOCAL.fullmatch(onward) else url_for("merchants.home")
 
 
@@ -213,27 +240,10 @@ def _settings_page(*, faults: dict[str, str] | None = None, status: int = 200) -
         "dashboard/settings.html",
         accounts=accounts.list_accounts(me().merchant_id, livemode=livemode()),
         labels={code: adapter.info.label for code, adapter in REGISTRY.items()},
-        has_password=profile.has_password(me()),
         faults=faults or {},
         form=request.form,
     )
     return make_response(page, status)
-
-
-def _change_password() -> BaseResponse:
-    try:
-        token = profile.change_password(
-            me(),
-            request.form.get("current", ""),
-            request.form.get("password", ""),
-            address=request.remote_addr or "",
-        )
-    except TooManyRequests as refusal:
-        text = _l("Too many wrong passwords. Wait %(seconds)s seconds.", seconds=refusal.retry_after_s)
-        return _settings_page(faults={"current": str(text)}, status=429)
-    return remember(
-        make_response(redirect(url_for("merchants.show_settings", notice="password"), 303)), token
-    )
 
 
 open_room(bp)

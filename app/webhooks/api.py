@@ -20,7 +20,7 @@ from app.answers import (
     json_answer,
     validated,
 )
-from app.merchants.auth import caller, require_key
+from app.merchants.auth import actor, caller, require_key
 from app.merchants.idempotency import Answer, once
 from app.webhooks import endpoints, feed, history, replay
 from app.webhooks.history import Page
@@ -95,6 +95,7 @@ def create(header: OnceHeader, body: EndpointBody) -> Response:
             url=body.url,
             event_types=body.event_types,
             description=body.description,
+            by=actor(),
             asymmetric=body.asymmetric,
         )
 
@@ -134,7 +135,9 @@ def update(path: EndpointPath, header: OnceHeader, body: EndpointChanges) -> Res
     return _once(
         header,
         lambda tx: endpoint_json(
-            endpoints.store_changes(tx, who.merchant_id, path.endpoint_id, changes, livemode=who.livemode)
+            endpoints.store_changes(
+                tx, who.merchant_id, path.endpoint_id, changes, livemode=who.livemode, by=actor()
+            )
         ),
     )
 
@@ -167,6 +170,7 @@ def rotate_secret(path: EndpointPath, header: OnceHeader, body: RotationBody) ->
                 path.endpoint_id,
                 livemode=who.livemode,
                 overlap_s=body.expires_in_s,
+                by=actor(),
             )
         ),
     )
@@ -188,7 +192,7 @@ def ping(path: EndpointPath) -> Response:
 @validated
 def delete(path: EndpointPath) -> Response:
     """Nothing is sent there any more; what was sent stays in the log."""
-    endpoints.delete_endpoint(caller().merchant_id, path.endpoint_id, livemode=caller().livemode)
+    endpoints.delete_endpoint(caller().merchant_id, path.endpoint_id, livemode=caller().livemode, by=actor())
     return json_answer(_dump({"id": path.endpoint_id, "object": "webhook_endpoint", "deleted": True}))
 
 

@@ -15,7 +15,11 @@ from app.config import Settings
 from app.db import moment, reading, retried, transaction
 from app.errors import Conflict, InvalidRequest, NotFound
 from app.ids import new_id
+from app.merchants import audit
+from app.merchants.actor import SERVER, Actor
+from app.merchants.audit import Action
 from app.merchants.models import Merchant
+from app.merchants.roles import Permission
 from app.queue import Job, Kind
 from app.runtime import settings, vault
 from app.webhooks import breaker, types
@@ -67,6 +71,7 @@ def create_endpoint(
     event_types: Sequence[str] = (types.EVERY,),
     description: str = "",
     asymmetric: bool = False,
+    by: Actor = SERVER,
 ) -> tuple[sa.Row[Any], str]:
     """Make an endpoint in a transaction of its own: see ``store_endpoint``."""
     with transaction() as tx:
@@ -78,6 +83,7 @@ def create_endpoint(
             event_types=event_types,
             description=description,
             asymmetric=asymmetric,
+            by=by,
         )
 
 
@@ -90,12 +96,14 @@ def store_endpoint(
     event_types: Sequence[str] = (types.EVERY,),
     description: str = "",
     asymmetric: bool = False,
+    by: Actor = SERVER,
 ) -> tuple[sa.Row[Any], str]:
     """Store an endpoint; its row, and the secret that is never shown again.  A step.
 
     ``asymmetric`` adds an ed25519 signature to each message.  Raises InvalidRequest naming the field at
     fault, Conflict when the merchant has enough of them.
     """
+    by.require(Permission.WEBHOOKS_WRITE)
     wanted = _checked({"url": url, "event_types": event_types, "description": description})
     _refuse_too_many(tx, merchant_id, livemode)
     endpoint_id, secret = new_id("we"), new_secret()
@@ -111,6 +119,7 @@ def store_endpoint(
         )
         .returning(*_endpoints.c)
     ).one()
+    audit.append(tx, merchant_id, by, Action.ENDPOINT_CREATED, endpoint_id, after=_told(row))
     return row, secret
 
 
@@ -136,23 +145,33 @@ def find_endpoint(merchant_id: str, endpoint_id: str, *, livemode: bool | None =
         return _find(connection, merchant_id, endpoint_id, livemode)
 
 
-def enable_endpoint(merchant_id: str, endpoint_id: str, *, livemode: bool | None = None) -> sa.Row[Any]:
+def enable_endpoint(
+    merchant_id: str, endpoint_id: str, *, livemode: bool | None = None, by: Actor = SERVER
+) -> sa.Row[Any]:
     """Let events come again.  What happened in between is not sent by itself: see ``history.resend``.
 
     Harmless for one that is enabled.  Raises NotFound.
     """
+    by.require(Permission.WEBHOOKS_WRITE)
     with transaction() as tx:
-        _find(tx, merchant_id, endpoint_id, livemode)
+        before = _find(tx, merchant_id, endpoint_id, livemode)
         tx.execute(sa.update(WebhookEndpoint).where(*_alive(merchant_id, endpoint_id)).values(**_FRESH))
-        return _find(tx, merchant_id, endpoint_id, livemode)
+        after = _find(tx, merchant_id, endpoint_id, livemode)
+        _note_change(tx, by, before, after)
+        return after
 
 
 def update_endpoint(
-    merchant_id: str, endpoint_id: str, changes: Mapping[str, Any], *, livemode: bool | None = None
+    merchant_id: str,
+    endpoint_id: str,
+    changes: Mapping[str, Any],
+    *,
+    livemode: bool | None = None,
+    by: Actor = SERVER,
 ) -> sa.Row[Any]:
     """Change an endpoint in a transaction of its own: see ``store_changes``."""
     with transaction() as tx:
-        return store_changes(tx, merchant_id, endpoint_id, changes, livemode=livemode)
+        return store_changes(tx, merchant_id, endpoint_id, changes, livemode=livemode, by=by)
 
 
 def store_changes(
@@ -162,12 +181,14 @@ def store_changes(
     changes: Mapping[str, Any],
     *,
     livemode: bool | None = None,
+    by: Actor = SERVER,
 ) -> sa.Row[Any]:
     """Change what is named: url, event_types, description, asymmetric, disabled.  A step.  The new row.
 
     What is on its way goes to the new address.  Disabling drops what is on its way and tells the other
     endpoints.  Raises NotFound, InvalidRequest naming the field at fault.
     """
+    by.require(Permission.WEBHOOKS_WRITE)
     before = _find(tx, merchant_id, endpoint_id, livemode, lock=True)
     values = _checked(changes)
     if changes.get("url", before.url) != before.url:
@@ -181,25 +202,39 @@ def store_changes(
         tx.execute(sa.update(WebhookEndpoint).where(*_alive(merchant_id, endpoint_id)).values(**values))
     if changes.get("disabled") is True:
         _disable(tx, merchant_id, endpoint_id, ASKED)
-    return _find(tx, merchant_id, endpoint_id, livemode)
+    after = _find(tx, merchant_id, endpoint_id, livemode)
+    _note_change(tx, by, before, after)
+    return after
 
 
 def rotate_secret(
-    merchant_id: str, endpoint_id: str, *, livemode: bool | None = None, overlap_s: int = OVERLAP_S
+    merchant_id: str,
+    endpoint_id: str,
+    *,
+    livemode: bool | None = None,
+    overlap_s: int = OVERLAP_S,
+    by: Actor = SERVER,
 ) -> tuple[sa.Row[Any], str]:
     """Change an endpoint's keys in a transaction of its own: see ``store_new_secret``."""
     with transaction() as tx:
-        return store_new_secret(tx, merchant_id, endpoint_id, livemode=livemode, overlap_s=overlap_s)
+        return store_new_secret(tx, merchant_id, endpoint_id, livemode=livemode, overlap_s=overlap_s, by=by)
 
 
 def store_new_secret(
-    tx: Connection, merchant_id: str, endpoint_id: str, *, livemode: bool | None = None, overlap_s: int
+    tx: Connection,
+    merchant_id: str,
+    endpoint_id: str,
+    *,
+    livemode: bool | None = None,
+    overlap_s: int,
+    by: Actor = SERVER,
 ) -> tuple[sa.Row[Any], str]:
     """Give an endpoint new keys; its row, and the secret that is never shown again.  A step.
 
     The replaced ones go on signing beside the new for ``overlap_s`` seconds; with 0 they stop at once.
     Raises NotFound, Conflict while OLD_RINGS_MAX older ones still sign.
     """
+    by.require(Permission.WEBHOOKS_WRITE)
     if not 0 <= overlap_s <= OVERLAP_S_MAX:
         raise InvalidRequest(f"must be between 0 and {OVERLAP_S_MAX}", param="expires_in_s")
     row = _find(tx, merchant_id, endpoint_id, livemode, lock=True)
@@ -220,21 +255,27 @@ def store_new_secret(
         .where(*_alive(merchant_id, endpoint_id))
         .values(old_secrets=old or None, **keys)
     )
+    facts = {"old_one_signs_for_s": overlap_s}
+    audit.append(tx, merchant_id, by, Action.ENDPOINT_ROTATED, endpoint_id, after=facts)
     return _find(tx, merchant_id, endpoint_id, livemode), secret
 
 
 @retried
-def delete_endpoint(merchant_id: str, endpoint_id: str, *, livemode: bool | None = None) -> None:
+def delete_endpoint(
+    merchant_id: str, endpoint_id: str, *, livemode: bool | None = None, by: Actor = SERVER
+) -> None:
     """Send nothing there any more; its history stays.  Raises NotFound.
 
     A request that is on the wire at this moment may still arrive.
     """
+    by.require(Permission.WEBHOOKS_WRITE)
     with transaction() as tx:
-        _find(tx, merchant_id, endpoint_id, livemode)
+        before = _find(tx, merchant_id, endpoint_id, livemode)
         tx.execute(
             sa.update(WebhookEndpoint).where(*_alive(merchant_id, endpoint_id)).values(deleted_at=clock.now())
         )
         _abandon(tx, merchant_id, endpoint_id)
+        audit.append(tx, merchant_id, by, Action.ENDPOINT_DELETED, endpoint_id, before=_told(before))
 
 
 @retried
@@ -294,6 +335,24 @@ def _disable(
     _abandon(tx, merchant_id, endpoint_id)
     emit(tx, _fact(tx, types.WEBHOOK_ENDPOINT_DISABLED, moved))
     return True
+
+
+def _note_change(tx: Connection, by: Actor, before: sa.Row[Any], after: sa.Row[Any]) -> None:
+    facts = {"before": _told(before), "after": _told(after)}
+    if facts["before"] != facts["after"]:
+        audit.append(tx, after.merchant_id, by, Action.ENDPOINT_CHANGED, after.id, **facts)
+
+
+def _told(row: sa.Row[Any]) -> dict[str, Any]:
+    """What the audit log is told of an endpoint: no key, and no address beyond its path.  Pure."""
+    return {
+        "url": row.url.partition("?")[0],  # some receivers keep a token there
+        "event_types": row.event_types,
+        "description": row.description,
+        "livemode": row.livemode,
+        "asymmetric": row.public_key is not None,
+        "disabled": row.disabled_reason,
+    }
 
 
 def _sealed(endpoint_id: str, secret: str, private_key: str | None) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from werkzeug.wrappers import Response as BaseResponse
 
 from app import clock
 from app.errors import Conflict, InvalidRequest
-from app.merchants.auth import me
+from app.merchants.auth import actor, me
 from app.merchants.views import faults_of, livemode, open_room
 from app.webhooks import endpoints, history, replay, types
 from app.webhooks.history import Page
@@ -60,6 +60,7 @@ def create_endpoint() -> Response:
             event_types=request.form.getlist("event_types") or [types.EVERY],
             description=request.form.get("description", "").strip(),
             asymmetric="asymmetric" in request.form,
+            by=actor(),
         )
     except InvalidRequest as error:
         return _endpoints_page(faults=_explained(error), status=400)
@@ -124,7 +125,7 @@ def change_endpoint(endpoint_id: str) -> BaseResponse:
         "asymmetric": "asymmetric" in request.form,
     }
     try:
-        endpoints.update_endpoint(me().merchant_id, endpoint_id, chosen)
+        endpoints.update_endpoint(me().merchant_id, endpoint_id, chosen, by=actor())
     except InvalidRequest as error:
         return _endpoint_page(endpoint_id, faults=_explained(error), status=400)
     return _back_to(endpoint_id, "saved")
@@ -136,7 +137,7 @@ def rotate_secret(endpoint_id: str) -> BaseResponse:
     hours = request.form.get("overlap_h", "24")
     overlap_s = 3600 * int(hours) if hours in map(str, OVERLAPS_H) else endpoints.OVERLAP_S
     try:
-        _, secret = endpoints.rotate_secret(me().merchant_id, endpoint_id, overlap_s=overlap_s)
+        _, secret = endpoints.rotate_secret(me().merchant_id, endpoint_id, overlap_s=overlap_s, by=actor())
     except Conflict:
         return _back_to(endpoint_id, "too_many_secrets")
     return _endpoint_page(endpoint_id, secret=secret)
@@ -145,7 +146,7 @@ def rotate_secret(endpoint_id: str) -> BaseResponse:
 @bp.post("/webhooks/<endpoint_id>/disable")
 def disable_endpoint(endpoint_id: str) -> BaseResponse:
     """Send nothing there until it is enabled again."""
-    endpoints.update_endpoint(me().merchant_id, endpoint_id, {"disabled": True})
+    endpoints.update_endpoint(me().merchant_id, endpoint_id, {"disabled": True}, by=actor())
     return _back_to(endpoint_id, "stopped")
 
 
@@ -192,14 +193,14 @@ def _span_of(endpoint: sa.Row[Any]) -> Span | None:
 @bp.post("/webhooks/<endpoint_id>/delete")
 def delete_endpoint(endpoint_id: str) -> BaseResponse:
     """Send nothing there any more."""
-    endpoints.delete_endpoint(me().merchant_id, endpoint_id)
+    endpoints.delete_endpoint(me().merchant_id, endpoint_id, by=actor())
     return redirect(url_for("webhooks.list_endpoints", notice="deleted"), 303)
 
 
 @bp.post("/webhooks/<endpoint_id>/enable")
 def enable_endpoint(endpoint_id: str) -> BaseResponse:
     """Let events come again."""
-    endpoints.enable_endpoint(me().merchant_id, endpoint_id)
+    endpoints.enable_endpoint(me().merchant_id, endpoint_id, by=actor())
     return _back_to(endpoint_id, "enabled")
 
 

@@ -8,7 +8,7 @@ import zxingcpp
 
 from app.charges import lifecycle
 from app.errors import NotAuthenticated
-from app.merchants import keys, people
+from app.merchants import keys, people, sessions
 from app.webhooks import endpoints
 from tests.cli.conftest import json_of
 from tests.conftest import add_shop
@@ -18,7 +18,7 @@ def test_a_new_shop_can_sign_in_once_with_the_printed_link(run, house):
     made = json_of(run("merchant", "add", "晨光咖啡馆", "--email", "a@b.example", "--json"))
     path, _, token = made["sign_in_url"].rpartition("/")
     assert path == f"{house.extensions['mafu.runtime'].settings.origin}/sign-in"
-    person = people.who_is(people.use_sign_in_link(token))
+    person = sessions.who_is(people.use_sign_in_link(token))
     assert (person.merchant_id, person.user_id, person.role) == (made["merchant"], made["user"], "owner")
     with pytest.raises(NotAuthenticated):
         people.use_sign_in_link(token)

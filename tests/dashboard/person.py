@@ -14,8 +14,8 @@ from werkzeug.test import TestResponse
 from tests.conftest import Shop
 
 ROOMS = (
-    *("merchants", "charges", "printing", "batch", "till", "refunds", "codes", "stores"),
-    *("webhooks", "keys", "request_logs"),
+    *("merchants", "door", "security", "policy", "team", "audit", "charges", "printing", "batch"),
+    *("till", "refunds", "codes", "stores", "webhooks", "keys", "request_logs"),
 )
 
 

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 import pytest
 from flask import Flask
 
-from app.merchants import people
+from app.merchants import guessing, people
 from app.merchants.models import Session, SignInLink, User
 from tests import books
 from tests.conftest import Shop
@@ -74,9 +74,9 @@ def test_a_password_is_never_written_back(passer_by: Person, merchant: Shop) -> 
 def test_guessing_is_slowed_down_and_the_page_says_for_how_long(passer_by: Person, merchant: Shop) -> None:
     statuses = [
         passer_by.sign_in(merchant, password=f"wrong horse {n}").status_code
-        for n in range(people.FREE_TRIES + 1)
+        for n in range(guessing.FREE_TRIES + 1)
     ]
-    assert statuses == [401] * people.FREE_TRIES + [429]
+    assert statuses == [401] * guessing.FREE_TRIES + [429]
     refused = passer_by.sign_in(merchant)
     assert refused.status_code == 429
     assert int(refused.headers["Retry-After"]) >= 1
@@ -140,9 +140,9 @@ def test_signing_out_ends_the_session_on_the_server(owner: Person) -> None:
 def test_a_new_password_signs_every_other_browser_out(app: Flask, owner: Person, merchant: Shop) -> None:
     other = Person(app)
     other.sign_in(merchant)
-    owner.get("/settings")
-    fields = {"form": "password", "current": merchant.password, "password": "another good password"}
-    assert owner.post("/settings", fields).location == "/settings?notice=password"
+    owner.get("/security")
+    fields = {"current": merchant.password, "password": "another good password"}
+    assert owner.post("/security/password", fields).location == "/security?notice=password"
     assert owner.get("/").status_code == 200
     assert other.get("/").status_code == 302
     assert other.sign_in(merchant).status_code == 401
@@ -161,17 +161,17 @@ def test_a_password_is_not_changed_by_who_does_not_know_it(
     owner: Person, merchant: Shop, current: str, new: str, said: str
 ) -> None:
     before = books.row_of(User, id=merchant.user_id).password_hash
-    owner.get("/settings")
-    response = owner.post("/settings", {"form": "password", "current": current, "password": new})
+    owner.get("/security")
+    response = owner.post("/security/password", {"current": current, "password": new})
     assert response.status_code == 400
     assert said in response.text
     assert books.row_of(User, id=merchant.user_id).password_hash == before
 
 
 def test_the_current_password_cannot_be_guessed_at_leisure(owner: Person) -> None:
-    owner.get("/settings")
-    fields = {"form": "password", "current": "wrong horse battery", "password": "another good password"}
-    statuses = [owner.post("/settings", fields).status_code for _ in range(people.FREE_TRIES + 1)]
+    owner.get("/security")
+    fields = {"current": "wrong horse battery", "password": "another good password"}
+    statuses = [owner.post("/security/password", fields).status_code for _ in range(guessing.FREE_TRIES + 1)]
     assert statuses[-1] == 429
 
 
@@ -181,10 +181,8 @@ def test_who_came_by_link_sets_a_first_password(app: Flask) -> None:
     link = f"/sign-in/{people.make_sign_in_link(merchant_id, user_id)}"
     person.get(link)
     person.post(link)
-    assert 'name="current"' not in person.get("/settings").text
-    assert (
-        person.post("/settings", {"form": "password", "password": "a first good password"}).status_code == 303
-    )
+    assert 'name="current"' not in person.get("/security").text
+    assert person.post("/security/password", {"password": "a first good password"}).status_code == 303
     assert people.sign_in("new@cafe.example", "a first good password", address="x")
 
 

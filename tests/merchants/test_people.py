@@ -12,9 +12,11 @@ import sqlalchemy as sa
 from app import clock
 from app.db import transaction
 from app.errors import Conflict, InvalidRequest, NotAuthenticated, TooManyRequests
-from app.merchants import people
+from app.merchants import people, sessions
+from app.merchants.guessing import FREE_TRIES, WAIT_S_MAX
 from app.merchants.models import Merchant, Session, SignInFailure, SignInLink, User
-from app.merchants.people import FREE_TRIES, LINK_LIFE, SESSION_LIFE, WAIT_S_MAX
+from app.merchants.people import LINK_LIFE
+from app.merchants.sessions import SESSION_LIFE
 from tests.books import row_of, rows_of
 
 HERE, ELSEWHERE = "198.51.100.7", "203.0.113.9"
@@ -51,7 +53,7 @@ def together(work, ways: int = 12) -> list[object]:
 
 def test_the_right_password_opens_a_session_of_its_owner(merchant, other_merchant):
     for email in (merchant.email, merchant.email.upper(), f"  {merchant.email} "):
-        person = people.who_is(people.sign_in(email, merchant.password, address=HERE))
+        person = sessions.who_is(people.sign_in(email, merchant.password, address=HERE))
         assert (person.merchant_id, person.user_id) == (merchant.id, merchant.user_id)
         assert (person.email, person.merchant_name, person.role) == (merchant.email, "晨光咖啡馆", "owner")
 
@@ -62,7 +64,7 @@ def test_a_token_cannot_be_read_from_the_table_nor_guessed(merchant):
     for row in rows_of(Session):
         assert not any(token in str(row) for token in tokens)
     for wrong in ("", "x", "x" * 5000, "\x00", "\ud800", "码付", *(token[:-1] for token in tokens)):
-        assert people.who_is(wrong) is None
+        assert sessions.who_is(wrong) is None
 
 
 def test_a_password_is_stored_as_argon2id(merchant):
@@ -165,28 +167,28 @@ def test_guesses_at_the_same_time_all_count(app, merchant):
 def test_a_session_ends_by_itself(merchant, at):
     token = people.sign_in(merchant.email, merchant.password, address=HERE)
     at(SESSION_LIFE - timedelta(minutes=1))
-    assert people.who_is(token)
+    assert sessions.who_is(token)
     at(timedelta(minutes=2))
-    assert people.who_is(token) is None
+    assert sessions.who_is(token) is None
     people.sign_in(merchant.email, merchant.password, address=HERE)
     assert len(rows_of(Session)) == 1  # what has ended is swept out
 
 
 def test_signing_out_ends_this_session_alone(merchant):
     here, there = (people.sign_in(merchant.email, merchant.password, address=HERE) for _ in range(2))
-    people.sign_out(here)
-    people.sign_out(here)
-    people.sign_out("unknown")
-    assert people.who_is(here) is None
-    assert people.who_is(there)
+    sessions.sign_out(here)
+    sessions.sign_out(here)
+    sessions.sign_out("unknown")
+    assert sessions.who_is(here) is None
+    assert sessions.who_is(there)
 
 
 def test_a_new_password_ends_every_session_of_its_owner_and_nobody_elses(merchant, other_merchant):
     mine = [people.sign_in(merchant.email, merchant.password, address=HERE) for _ in range(2)]
     theirs = people.sign_in(other_merchant.email, other_merchant.password, address=HERE)
     people.set_password(merchant.id, merchant.user_id, "a new horse battery")
-    assert [people.who_is(token) for token in mine] == [None, None]
-    assert people.who_is(theirs)
+    assert [sessions.who_is(token) for token in mine] == [None, None]
+    assert sessions.who_is(theirs)
     assert refusal(merchant.email, merchant.password, ELSEWHERE)[0] == "wrong_password"
     assert people.sign_in(merchant.email, "a new horse battery", address=ELSEWHERE)
 
@@ -222,7 +224,7 @@ def test_a_password_is_compared_to_its_last_character(merchant):
 
 def test_a_link_signs_in_once(merchant):
     link = people.make_sign_in_link(merchant.id, merchant.user_id)
-    assert people.who_is(people.use_sign_in_link(link)).user_id == merchant.user_id
+    assert sessions.who_is(people.use_sign_in_link(link)).user_id == merchant.user_id
     for wrong in (link, "", "x" * 5000, "\x00", link[:-1]):
         with pytest.raises(NotAuthenticated, match="was used or is too old"):
             people.use_sign_in_link(wrong)
