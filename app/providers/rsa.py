@@ -68,9 +68,12 @@ def certificate(text: str, param: str) -> x509.Certificate:
     TLS, and the providers' files follow it).  Raises InvalidRequest naming ``param``.
     """
     try:
-        return x509.load_der_x509_certificate(_der(text))
+        found = x509.load_der_x509_certificate(_der(text))
     except _BROKEN:
-        raise InvalidRequest("is not a certificate", code="bad_credential", param=param) from None
+        found = None
+    if found is None or found.serial_number <= 0:  # RFC 5280 4.1.2.2 forbids the latter
+        raise InvalidRequest("is not a certificate", code="bad_credential", param=param)
+    return found
 
 
 def certificates(text: str) -> list[x509.Certificate]:

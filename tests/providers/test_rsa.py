@@ -159,3 +159,14 @@ def test_a_signature_over_another_hash_is_refused(algorithm: hashes.HashAlgorith
     signature = PRIVATE.sign(MESSAGE, padding.PKCS1v15(), algorithm)
     with pytest.raises(SignatureMismatch):
         rsa.verify(PUBLIC, MESSAGE, base64.b64encode(signature).decode())
+
+
+def test_a_certificate_without_a_proper_number_is_refused() -> None:
+    der = base64.b64decode(bare(KEYS["alipay_public.crt"]))
+    number = rsa.certificate(KEYS["alipay_public.crt"], "x").serial_number
+    raw = number.to_bytes((number.bit_length() // 8) + 1)
+    assert der.count(raw) == 1
+    for spoilt in (bytes(len(raw)), b"\x80" + raw[1:]):
+        text = base64.b64encode(der.replace(raw, spoilt)).decode()
+        with pytest.raises(InvalidRequest, match="is not a certificate"):
+            rsa.certificate(text, "x")
