@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
 from functools import wraps
 from typing import Annotated, Any, get_type_hints
 
@@ -12,6 +13,7 @@ from flask import Response, g, request
 from flask_openapi.types import ResponseDict
 from pydantic import (
     AfterValidator,
+    AwareDatetime,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -34,6 +36,7 @@ SECURITY: list[dict[str, list[Any]]] = [{"bearer": []}, {"basic": []}]  # either
 PAGE_LIMIT, PAGE_LIMIT_MAX = 10, 100
 _ID_PATTERN = "^{}_[0-7][0-9a-hjkmnp-tv-z]{{25}}$"
 _PLAIN_INTEGER = re.compile(r"-?[0-9]{1,18}", re.ASCII)
+_DATE_TIME = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ][0-9]{2}:", re.ASCII)
 _PARAM_CHARS_MAX = 128
 _TYPES = {Kind.SVG: "image/svg+xml", Kind.PNG: "image/png"}
 # pydantic's words for what a client did, in ours; anything else is a value that does not fit.
@@ -54,6 +57,24 @@ def optional(description: str, **limits: Any) -> Any:
 
 # An id as a client wrote it.  What can be no id names nothing, so that it is answered like an unknown one.
 PublicId = Annotated[str, AfterValidator(lambda text: text if text.isascii() and text.isprintable() else "")]
+
+
+def _utc(moment: datetime) -> datetime:
+    try:
+        return moment.astimezone(UTC)
+    except OverflowError:
+        raise ValueError("the time is out of range") from None
+
+
+def _dated(value: object) -> object:
+    # pydantic also reads "8" and 8, as seconds since 1970.
+    if isinstance(value, str) and _DATE_TIME.match(value):
+        return value
+    raise PydanticCustomError("rfc3339", "write the time as 2026-01-15T02:00:00Z")
+
+
+# A moment as clients write it, in UTC from here on.
+Moment = Annotated[AwareDatetime, BeforeValidator(_dated), AfterValidator(_utc)]
 
 
 def _plain(text: str) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import datetime
 from enum import StrEnum
 from typing import Annotated, Any
 
@@ -10,8 +10,6 @@ from flask import Response, request
 from flask_openapi import APIBlueprint, Tag
 from flask_openapi.types import ResponseDict
 from pydantic import (
-    AfterValidator,
-    AwareDatetime,
     BaseModel,
     ConfigDict,
     Field,
@@ -26,6 +24,7 @@ from app.answers import (
     REFUSALS,
     SECURITY,
     ErrorAnswer,
+    Moment,
     OnceHeader,
     PageQuery,
     PublicId,
@@ -109,15 +108,7 @@ _URL_PATTERN = r"^https?://[0-9A-Za-z.-]+(:([1-9][0-9]{0,3}|[1-5][0-9]{4}))?([/?
 _CURRENCIES = [code for currency in EXPONENTS for code in (currency.lower(), currency)]
 
 
-def _utc(moment: datetime) -> datetime:
-    try:
-        return moment.astimezone(UTC)
-    except OverflowError:
-        raise ValueError("the time is out of range") from None
-
-
 OrderNo = Annotated[StrictStr, Field(pattern=r"^[!-~]{1,64}$", examples=["20260115-0042"])]
-Moment = Annotated[AwareDatetime, AfterValidator(_utc)]
 Metadata = Annotated[
     dict[
         Annotated[StrictStr, Field(min_length=1, max_length=METADATA_KEY_CHARS_MAX)],

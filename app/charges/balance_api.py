@@ -8,9 +8,8 @@ from flask import Response
 from flask_openapi import APIBlueprint, Tag
 from pydantic import BaseModel, ConfigDict, Field
 
-from app.answers import REFUSALS, SECURITY, dump, json_answer, optional, validated
+from app.answers import REFUSALS, SECURITY, Moment, dump, json_answer, optional, validated
 from app.charges import balance
-from app.charges.api import Moment
 from app.merchants.auth import caller, require_key
 
 bp = APIBlueprint(

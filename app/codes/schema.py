@@ -7,8 +7,8 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictInt, StrictStr
 
-from app.answers import PageQuery, PublicId, newer_than, older_than, optional
-from app.charges.api import Moment, QRAddresses
+from app.answers import Moment, PageQuery, PublicId, newer_than, older_than, optional
+from app.charges.api import QRAddresses
 from app.codes.codes import SERIES_MAX
 from app.codes.terms import (
     INACTIVE_CHARS_MAX,

@@ -6,7 +6,6 @@ from datetime import datetime
 from typing import Annotated, Any
 
 from pydantic import (
-    AwareDatetime,
     BaseModel,
     ConfigDict,
     Field,
@@ -18,7 +17,7 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 from pydantic_core.core_schema import ValidationInfo
 
-from app.answers import PageQuery, PublicId, newer_than, older_than, optional
+from app.answers import Moment, PageQuery, PublicId, newer_than, older_than, optional
 from app.webhooks import endpoints, types
 from app.webhooks.models import DeliveryState
 
@@ -392,8 +391,8 @@ class ReplayBody(BaseModel):
 
     model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [_REPLAY_EXAMPLE]})
 
-    since: AwareDatetime = Field(description="The first moment of the span.")
-    until: AwareDatetime = Field(description="The first moment after it.")
+    since: Moment = Field(description="The first moment of the span.")
+    until: Moment = Field(description="The first moment after it.")
     endpoint: Annotated[StrictStr, Field(pattern=f"^we{_ID}$")] = optional(
         "To this endpoint alone; else to every enabled one."
     )
