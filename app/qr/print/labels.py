@@ -120,6 +120,7 @@ def _upright(card: Card, look: Look, stock: Stock) -> tuple[Mark, ...]:
     below = [
         Paragraph(joined(*[words.scan for words in card.words], card.code), 3, 2, Weight.BOLD),
         Paragraph(joined(*[words.wallets for words in card.words[:1]]), 2.4, 1.7, colour=GREY),
+        Paragraph(card.verify, 2, 1.5, colour=GREY),
     ]
     top = (stock.height - stock.code) / 2
     edge = _test_edge(card, stock)
@@ -143,6 +144,7 @@ def _lying(card: Card, look: Look, stock: Stock) -> tuple[Mark, ...]:
         Paragraph(card.amount, 4.6, 2.4, Weight.BOLD),
         *[Paragraph(words.scan, 2.6, 1.9, colour=GREY) for words in card.words],
         Paragraph(card.code, 3.2, 1.9, Weight.BOLD),
+        Paragraph(card.verify, 2, 1.4, colour=GREY),
     ]
     if card.test:
         told.insert(0, Paragraph(test_line(card), 2.6, 1.5, Weight.BOLD, WHITE, lines=2, pill=TEST_COLOUR))
