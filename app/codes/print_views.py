@@ -21,6 +21,7 @@ from app.merchants.views import open_room
 from app.money import Money
 from app.paper import Order
 from app.qr.print.card import Card, Words
+from app.qr.print.marks import joined
 from app.qr.short_code import in_groups
 from app.runtime import settings
 
@@ -114,7 +115,7 @@ def _card(row: sa.Row[Any], merchant_name: str, words: tuple[Words, ...], *, has
     places = [_place(row, each.language) for each in words] if row.label_kind else []
     return Card(
         address=address_of_code(row),
-        title=f"{merchant_name} · {row.store_name}" if row.store_name else merchant_name,
+        title=joined(merchant_name, row.store_name or ""),
         words=words,
         amount="" if is_open or not has_price else Money(row.amount_minor, row.currency).text(),
         label=" / ".join(places) or row.name,

@@ -112,7 +112,8 @@ def calibration(stock: Stock, placing: Placing, lines: Sequence[str]) -> Page:
 
 def _upright(card: Card, look: Look, stock: Stock) -> tuple[Mark, ...]:
     """Text above and below the code."""
-    room = stock.width - 2 * SAFE_MM
+    inset = SAFE_MM + (1 if card.test else 0)  # clear of the frame
+    room = stock.width - 2 * inset
     above = [
         Paragraph(card.label or card.title, 5.5, 2.8, Weight.BOLD),
         Paragraph(joined(card.title if card.label else "", card.amount), 3, 2, colour=GREY),
@@ -128,9 +129,9 @@ def _upright(card: Card, look: Look, stock: Stock) -> tuple[Mark, ...]:
         above[1] = Paragraph(test_line(card), 2.8, 1.8, Weight.BOLD, WHITE, pill=TEST_COLOUR)
     return (
         *edge,
-        *column(above, (SAFE_MM, SAFE_MM, room, top - SAFE_MM)),
+        *column(above, (inset, SAFE_MM, room, top - SAFE_MM)),
         *code_marks(card, look, (stock.width - stock.code) / 2, top, stock.code),
-        *column(below, (SAFE_MM, top + stock.code, room, top - SAFE_MM)),
+        *column(below, (inset, top + stock.code, room, top - SAFE_MM)),
     )
 
 

@@ -87,6 +87,7 @@ def sticker(card: Card, look: Look) -> Page:
     bottom = [
         Paragraph(joined(*[words.scan for words in card.words]), 3.6, 2.2, Weight.BOLD, WHITE),
         Paragraph(joined(card.code, *[words.wallets for words in card.words[:1]]), 2.6, 1.8, colour=PALE),
+        Paragraph(card.verify, 2.2, 1.6, colour=PALE),
     ]
     code_top = low + 13.6
     marks: list[Mark] = [
@@ -176,7 +177,8 @@ def _tent_face(card: Card, look: Look, width: float, height: float) -> tuple[Mar
     room = width - edge - 4 - words_left
     first, *others = card.words
     told = [
-        Paragraph(card.title, 7.5, 3.6, Weight.BOLD, WHITE, lines=3),
+        # Shop and store, each on a line of its own.
+        *[Paragraph(part, 7.5, 3.6, Weight.BOLD, WHITE, lines=2) for part in card.title.split("·")],
         Paragraph(card.label, 4.4, 2.8, colour=PALE, lines=2),
         Paragraph(card.amount, 9, 4.4, Weight.BOLD, WHITE),
         Paragraph(joined(*card.typed), 3.2, 2, colour=WHITE, lines=2),
