@@ -149,7 +149,6 @@ def _rooms(shop: Shop) -> dict[str, str]:
     return {
         "home": "/?mode=test",
         "code-new": "/codes/new",
-        "codes": "/codes",
         "code": f"/codes/{counter.id}",
         "print-stand": f"/codes/{real.id}/print?mode=live",
         "print-labels": f"/codes/series/{tables}/print?kind=labels21&start=4&mode=test",
