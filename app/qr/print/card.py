@@ -75,13 +75,12 @@ class Card:
         return tuple([words.amount for words in self.words if words.amount and self.open])
 
     @property
-    def foot(self) -> str:
+    def foot(self) -> tuple[str, ...]:
         """Where whoever doubts finds out whose code this is; for a charge, where its address leads."""
         if not self.verify:
-            return self.host
-        return (
-            " / ".join([words.whose for words in self.words if words.whose]) + f" {self.verify}/{self.code}"
-        )
+            return (self.host,)
+        asked = [words.whose for words in self.words if words.whose]
+        return (*asked, f"{self.verify}/{self.code}")
 
 
 @dataclass(frozen=True, slots=True)

@@ -154,7 +154,7 @@ def _card_marks(
         Paragraph(joined(*[words.wallets for words in card.words]), 3 * unit, 1.9 * unit, lines=2),
         *[Paragraph(words.check, 2.5 * unit, 1.8 * unit, colour=GREY) for words in card.words],
         Paragraph(card.note, 2.3 * unit, 1.7 * unit, colour=GREY),
-        Paragraph(joined(card.foot, card.serial), 2 * unit, 1.4 * unit, colour=GREY),
+        Paragraph(joined(*card.foot, card.serial), 2 * unit, 1.4 * unit, colour=GREY),
     ]
     above_mm, below_mm = height_of(above, width), height_of(below, width)
     side = min(75 * unit, width, height - above_mm - below_mm - 5 * unit)
@@ -186,7 +186,7 @@ def _tent_face(card: Card, look: Look, width: float, height: float) -> tuple[Mar
         *[Paragraph(words.wallets, 3.4, 2, colour=WHITE, lines=2) for words in card.words],
         *[Paragraph(words.check, 2.7, 1.8, colour=PALE, lines=2) for words in card.words],
         Paragraph(card.note, 2.4, 1.7, colour=PALE, lines=2),
-        Paragraph(joined(card.foot, card.serial), 2, 1.5, colour=PALE, lines=2),
+        Paragraph(joined(*card.foot, card.serial), 2, 1.5, colour=PALE, lines=2),
     ]
     if card.test:
         told.insert(0, Paragraph(test_line(card), 3.6, 2, Weight.BOLD, TEST_COLOUR, lines=2, pill=WHITE))

@@ -59,7 +59,7 @@ def native(card: Card, roll: Roll) -> bytes:
     parts.append(_line(card.code, size=0x11))
     for words in card.words:
         parts += [_line(words.scan, bold=True), _line(words.wallets), _line(words.check)]
-    parts += [_line(card.note), _line(card.foot), _line(card.serial), _FEED_AND_CUT]
+    parts += [_line(card.note), *[_line(text) for text in card.foot], _line(card.serial), _FEED_AND_CUT]
     return b"".join(parts)
 
 
@@ -93,7 +93,7 @@ def ticket(card: Card, roll: Roll) -> Page:
             Paragraph(text, 3, 2.6, colour=_BLACK, lines=2) for text in (words.wallets, words.check) if text
         ]
     below += [
-        Paragraph(text, 2.6, 2.2, colour=_BLACK, lines=2) for text in (card.note, card.foot, card.serial)
+        Paragraph(text, 2.6, 2.2, colour=_BLACK, lines=2) for text in (card.note, *card.foot, card.serial)
     ]
     room = width - 2
     above_mm, below_mm = height_of(above, room), height_of(below, room)
