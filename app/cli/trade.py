@@ -7,6 +7,8 @@ hear nothing of it, so nothing waits for them.  The same day always brings the s
 from __future__ import annotations
 
 import io
+import logging
+import os
 import random
 import secrets
 from collections.abc import Iterator
@@ -81,6 +83,8 @@ def trade_command(days: int) -> None:
     owner = people.find_user(demo.EMAIL)
     if owner is None:
         raise click.ClickException("there is no demo in this data folder: start it with make run")
+    if "MAFU_LOG_LEVEL" not in os.environ:
+        logging.getLogger().setLevel(logging.WARNING)  # five hundred lines that nobody reads
     try:
         count = fill(owner.merchant_id, days)
     except Conflict as refusal:

@@ -138,7 +138,7 @@ def _upright(card: Card, look: Look, stock: Stock) -> tuple[Mark, ...]:
 def _lying(card: Card, look: Look, stock: Stock) -> tuple[Mark, ...]:
     """The code at the left, text beside it."""
     left = SAFE_MM + stock.code
-    room = stock.width - left - SAFE_MM
+    room = stock.width - left - SAFE_MM - (1 if card.test else 0)
     told = [
         Paragraph(card.label or card.title, 6.5, 2.6, Weight.BOLD, lines=3),
         Paragraph(card.title if card.label else "", 2.8, 1.9, lines=2),
