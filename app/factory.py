@@ -36,6 +36,8 @@ from app.charges import views as charges_views
 from app.checkout import views as checkout_views
 from app.codes import api as codes_api
 from app.codes import present as codes_present
+from app.codes import print_api as codes_print_api
+from app.codes import print_views as codes_print_views
 from app.codes import room_views as codes_room_views
 from app.codes import views as codes_views
 from app.codes.tally import Tally
@@ -43,6 +45,8 @@ from app.config import Settings, load_settings
 from app.document import current_document
 from app.merchants import (
     audit_views,
+    brand_views,
+    branding_views,
     door_views,
     keys_api,
     keys_views,
@@ -69,6 +73,7 @@ APIS = (
     refunds_api.bp,
     balance_api.bp,
     codes_api.bp,
+    codes_print_api.bp,
     stores_api.bp,
     keys_api.bp,
     logs_api.bp,
@@ -84,6 +89,7 @@ ROOMS = (
     policy_views.bp,
     team_views.bp,
     audit_views.bp,
+    branding_views.bp,
     keys_views.bp,
     logs_views.bp,
     charges_views.bp,
@@ -92,6 +98,7 @@ ROOMS = (
     till_views.bp,
     refunds_views.bp,
     codes_room_views.bp,
+    codes_print_views.bp,
     stores_views.bp,
     webhooks_views.bp,
 )
@@ -167,7 +174,7 @@ def _add_rooms(app: OpenAPI) -> None:
         app.register_blueprint(room)
     app.register_blueprint(guide.bp)
     expand.teach(expand.OfCharge.QR_CODE, codes_present.unfolded)
-    for public in (checkout_views.bp, codes_views.bp, callbacks_views.bp):
+    for public in (checkout_views.bp, codes_views.bp, callbacks_views.bp, brand_views.bp):
         app.register_blueprint(public)
         csrf.exempt(public)  # the address itself is the authority; there is no session to ride on
     app.add_url_rule("/healthz", "health", lambda: Response("ok\n", content_type="text/plain"))

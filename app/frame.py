@@ -20,7 +20,7 @@ from app.runtime import settings
 _FILES = {
     "batch_api.create": BYTES_MAX,
     "batch.upload": BYTES_MAX + 64 * 1024,
-    "printing.draw_with_logo": LOGO_BYTES_MAX + 64 * 1024,
+    "branding.save": LOGO_BYTES_MAX + 64 * 1024,
 }
 _JOURNAL = "mafu.journal"
 

@@ -19,12 +19,10 @@ from flask_babel import lazy_gettext as _l
 from app.errors import Conflict, InvalidRequest, MissingGlyph
 from app.qr.print import shop as print_shop
 from app.qr.print.card import OFFSET_MM_MAX, Card, Look, Placing, Words
-from app.qr.print.logo import read_logo
 from app.qr.print.preflight import Trial, Verdict, preflight
-from app.qr.print.shop import STOCK_OF, Form, Kind
+from app.qr.print.shop import STOCK_OF, Form, Kind, Printed
 
 LANGUAGES = {"both": ("zh", "en"), "zh": ("zh",), "en": ("en",)}
-LOGO_FIELD = "logo"
 COLOURS = {"accent": _l("Frame"), "ink": _l("Code")}
 
 WALLETS = {"alipay": _l("Alipay"), "wechatpay": _l("WeChat Pay"), "unionpay": _l("UnionPay")}
@@ -70,9 +68,6 @@ _FAULTS = {
     "offset_too_large": _l(
         "Move the sheet by 0.5 mm at most. If more is needed, print without scaling, on the right paper."
     ),
-    "logo_too_large": _l("The logo is too large. Choose one of up to 1 MB and 16 million pixels."),
-    "logo_too_small": _l("The logo is too small. Choose one at least 64 pixels wide and high."),
-    "logo_unreadable": _l("The logo must be one PNG, JPEG or WebP picture."),
 }
 # Who prints a page of 24 large codes waits a quarter of a second for the verdict; the file needs it again.
 _VERDICTS = 64
@@ -80,39 +75,51 @@ _VERDICTS = 64
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """What a person wants printed, as the address of the page says."""
+    """What a person wants printed, as the address of the page says; ``usual`` is the shop's own look."""
 
     kind: Kind = Kind.A6
     language: str = "both"
     look: Look = field(default_factory=Look)
     placing: Placing = field(default_factory=Placing)
+    price: bool = True  # whether a price is printed where there is one: it may change, and paper does not
+    usual: Look = field(default_factory=Look)
 
     def query(self, **other: str) -> dict[str, str]:
-        """The same order as arguments of an address; ``other`` replaces some.  Defaults are left out."""
+        """The same order as arguments of an address; ``other`` replaces some.  What is usual is left out."""
         said = {
             "kind": self.kind,
             "words": self.language,
             "accent": self.look.accent,
             "ink": self.look.ink,
+            "logo": "1" if self.look.logo == self.usual.logo else "0",
+            "price": "1" if self.price else "0",
             "start": str(self.placing.start),
             "right": f"{self.placing.right_mm:g}",
             "down": f"{self.placing.down_mm:g}",
         } | other
-        return {name: text for name, text in said.items() if text != _DEFAULTS.get(name)}
+        usual = _DEFAULTS | {"accent": self.usual.accent, "ink": self.usual.ink}
+        return {name: text for name, text in said.items() if text != usual.get(name)}
 
 
-_DEFAULTS = {"kind": "a6", "words": "both", "accent": Look().accent, "ink": Look().ink, "start": "1"} | {
+_DEFAULTS = {
+    "kind": "a6",
+    "words": "both",
+    "logo": "1",
+    "price": "1",
+    "start": "1",
     "right": "0",
     "down": "0",
 }
 
 
-def read_order(given: Mapping[str, str], logo: bytes | None = None) -> Order:
+def read_order(given: Mapping[str, str], usual: Look) -> Order:
     """Read it; what is no printable or language of ours is the usual one.  Raises InvalidRequest."""
-    colours = {name: given[name].lower() for name in COLOURS if given.get(name)}
+    chosen: dict[str, Any] = {name: given[name].lower() for name in COLOURS if given.get(name)}
+    if given.get("logo") == "0":
+        chosen["logo"] = None
     return replace(
-        _plain_order(given),
-        look=Look(logo=read_logo(logo) if logo else None, **colours),
+        _plain_order(given, usual),
+        look=replace(usual, **chosen),
         placing=Placing(_whole(given, "start"), _millimetres(given, "right"), _millimetres(given, "down")),
     )
 
@@ -130,15 +137,18 @@ def page(
     back: tuple[str, str],
     room: str,
     livemode: bool,
+    usual: Look,
+    has_price: bool = False,
 ) -> Response:
     """The print shop around these cards: formats, options, preview, pre-flight, downloads.
 
     ``here`` and ``file`` make the addresses of this page and of its file from an order's arguments; ``back``
-    is an address and its text, ``room`` the dashboard's.
+    is an address and its text, ``room`` the dashboard's, ``usual`` how the shop always looks;
+    ``has_price`` is for cards whose price may change while they hang.
     """
-    order, fault, verdict, cards = _plain_order(request.args), None, None, list[Card]()
+    order, fault, verdict, cards = _plain_order(request.args, usual), None, None, list[Card]()
     try:
-        order = read_order(request.args)
+        order = read_order(request.args, usual)
         cards = list(cards_of(order))
         verdict = judge(order, cards)
     except InvalidRequest as refusal:
@@ -150,14 +160,17 @@ def page(
         verdict=verdict,
         trials=_TRIALS,
         kinds=_KINDS,
-        forms={form: _FORMS[form] for form in print_shop.forms_of(order.kind)},
+        forms={form: _FORMS[form] for form in print_shop.forms_of(order.kind, len(cards))},
         preview=Form.SVG if Form.SVG in print_shop.forms_of(order.kind) else Form.PNG,
         colours=_colours_of(order.kind),
         count=STOCK_OF[order.kind].count if order.kind in STOCK_OF else 0,
         offset_mm_max=OFFSET_MM_MAX,
+        cards=len(cards),
         # The middle of a test print says TEST, and a ticket has no level to spare.
         takes_logo=order.kind not in (Kind.THERMAL_58, Kind.THERMAL_80)
         and not any(card.test for card in cards),
+        has_logo=usual.logo is not None,
+        has_price=has_price,
         lasting=all(is_lasting(card.address) for card in cards),
         given=request.args,
         here=here,
@@ -169,43 +182,39 @@ def page(
     return make_response(html, 200 if fault is None else 400)
 
 
-def file(cards_of: Callable[[Order], Sequence[Card]], *, name: str) -> Response:
+def file(cards_of: Callable[[Order], Sequence[Card]], *, name: str, usual: Look) -> Response:
     """The file that the address asks for, once the pre-flight has read it; ``name`` without its end.
 
     Raises InvalidRequest, Conflict (``print_unreadable``).
     """
-    logo = request.files.get(LOGO_FIELD)
-    given = request.values
-    order = read_order(given, logo.read() if logo is not None else None)
-    form = given.get("form", "")
-    cards = cards_of(order)
-    if not judge(order, cards).passed:
-        raise Conflict("phones may not read this print: choose a larger one", code="print_unreadable")
-    printed = print_shop.draw(
-        order.kind,
-        cards,
-        form=Form(form) if form in set(Form) else None,
-        look=order.look,
-        placing=order.placing,
-    )
-    response = Response(printed.body, content_type=printed.media_type)
-    if "shown" not in given:
-        whole = f"{name}-{order.kind}.{printed.extension}"
+    order = read_order(request.args, usual)
+    form = request.args.get("form", "")
+    done = printed(order, cards_of(order), Form(form) if form in set(Form) else None)
+    response = Response(done.body, content_type=done.media_type)
+    if "shown" not in request.args:
+        whole = f"{name}-{order.kind}.{done.extension}"
         response.headers["Content-Disposition"] = f'attachment; filename="{whole}"'
     return response
 
 
+def printed(order: Order, cards: Sequence[Card], form: Form | None) -> Printed:
+    """Paper for these cards, if it can be read.  Raises InvalidRequest, Conflict (``print_unreadable``)."""
+    if not judge(order, cards).passed:
+        raise Conflict("phones may not read this print: choose a larger one", code="print_unreadable")
+    return print_shop.draw(order.kind, cards, form=form, look=order.look, placing=order.placing)
+
+
 def calibration() -> Response:
     """The calibration page of a sheet of labels (the usual one has 21), in the reader's language."""
-    order = read_order(request.args)
+    order = read_order(request.args, Look())
     kind = order.kind if order.kind in STOCK_OF else Kind.LABELS_21
     lines = (
         gettext("Print without scaling, then hold this page and a sheet of labels against the light."),
         gettext("If the ruler is not 100 mm long, switch off scaling in the printer's dialogue."),
         gettext("If all frames are off the same way, move the sheet by up to 0.5 mm."),
     )
-    printed = print_shop.calibration(kind, lines, placing=order.placing)
-    response = Response(printed.body, content_type=printed.media_type)
+    page = print_shop.calibration(kind, lines, placing=order.placing)
+    response = Response(page.body, content_type=page.media_type)
     response.headers["Content-Disposition"] = f'attachment; filename="calibration-{kind}.pdf"'
     return response
 
@@ -248,9 +257,15 @@ def _colours_of(kind: Kind) -> dict[str, Any]:
     return {"ink": COLOURS["ink"]} if kind in STOCK_OF or kind is Kind.PLAIN else COLOURS
 
 
-def _plain_order(given: Mapping[str, str]) -> Order:
+def _plain_order(given: Mapping[str, str], usual: Look) -> Order:
     kind, language = given.get("kind", ""), given.get("words", "")
-    return Order(Kind(kind) if kind in set(Kind) else Kind.A6, language if language in LANGUAGES else "both")
+    return Order(
+        Kind(kind) if kind in set(Kind) else Kind.A6,
+        language if language in LANGUAGES else "both",
+        look=usual,
+        price=given.get("price") != "0",
+        usual=usual,
+    )
 
 
 def _words(language: str, wallets: set[str]) -> Words:
@@ -262,6 +277,8 @@ def _words(language: str, wallets: set[str]) -> Words:
             wallets=gettext(", ").join(named),
             check=gettext("Check the payee and the amount before you pay."),
             test=gettext("TEST: no money moves"),
+            amount=gettext("You type the amount"),
+            whose=gettext("Whose code is this?"),
         )
 
 

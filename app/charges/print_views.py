@@ -17,7 +17,7 @@ from app.charges.present import link_of
 from app.charges.states import ChargeState
 from app.clock import to_beijing
 from app.errors import Conflict
-from app.merchants import accounts
+from app.merchants import accounts, brand
 from app.merchants.auth import me
 from app.merchants.views import open_room
 from app.money import Money
@@ -40,32 +40,23 @@ def show(charge_id: str) -> Response | BaseResponse:
         back=(url_for("charges.show", charge_id=charge.id), charge.description),
         room="charges",
         livemode=charge.livemode,
+        usual=brand.find(charge.merchant_id).on_paper,
     )
 
 
 @bp.get("/charges/<charge_id>/print/file")
 def draw(charge_id: str) -> Response | BaseResponse:
-    """One file, without a logo.  The whole drawing is in the address."""
-    return _file(charge_id)
-
-
-@bp.post("/charges/<charge_id>/print/file")
-def draw_with_logo(charge_id: str) -> Response | BaseResponse:
-    """One file, with the logo that comes along.  It is drawn anew, and not kept."""
-    return _file(charge_id)
+    """One file.  The whole drawing is in the address."""
+    charge = lifecycle.find(me().merchant_id, charge_id)
+    if charge.state != ChargeState.PENDING:
+        raise Conflict("only a charge that can still be paid can be printed", code="not_printed")
+    return paper.file(_cards_of(charge), name=charge.id, usual=brand.find(charge.merchant_id).on_paper)
 
 
 @bp.get("/print/calibration")
 def calibrate() -> Response:
     """Frames to hold against a sheet of labels."""
     return paper.calibration()
-
-
-def _file(charge_id: str) -> Response:
-    charge = lifecycle.find(me().merchant_id, charge_id)
-    if charge.state != ChargeState.PENDING:
-        raise Conflict("only a charge that can still be paid can be printed", code="not_printed")
-    return paper.file(_cards_of(charge), name=charge.id)
 
 
 def _cards_of(charge: Row[Any]) -> Callable[[Order], Sequence[Card]]:

@@ -16,14 +16,14 @@ from app.charges.states import AttemptState
 from app.checkout.steps import Opened, Try
 from app.db import Prepared, reading, table_of
 from app.errors import BadLink
-from app.merchants.models import Merchant, ProviderAccount
+from app.merchants.models import Brand, Merchant, ProviderAccount
 from app.qr.links import LinkFacts, parse_token
 from app.runtime import runtime
 
 # No charge takes more (attempts.ATTEMPTS_MAX); open ones come first all the same.
 TRIES_MAX = 50
 
-_charges, _merchants = table_of(Charge), table_of(Merchant)
+_charges, _merchants, _brands = table_of(Charge), table_of(Merchant), table_of(Brand)
 _attempts, _accounts = table_of(Attempt), table_of(ProviderAccount)
 
 _WALLETS = (
@@ -36,7 +36,7 @@ _WALLETS = (
     )
     .scalar_subquery()
 )
-_CHARGE_COLUMNS = 18
+_CHARGE_COLUMNS = 20
 _LOOK = (
     sa.select(  # in the order of the fields of Opened, then of Try
         _charges.c.id,
@@ -56,6 +56,8 @@ _LOOK = (
         _charges.c.paid_minor,
         _charges.c.refunded_minor,
         _charges.c.provider,
+        _brands.c.accent,
+        _brands.c.logo_version,
         _WALLETS,
         _attempts.c.id,
         _attempts.c.provider,
@@ -67,6 +69,7 @@ _LOOK = (
         _attempts.c.next_step,
     )
     .join(_merchants, _merchants.c.id == _charges.c.merchant_id)
+    .outerjoin(_brands, _brands.c.merchant_id == _charges.c.merchant_id)
     .outerjoin(
         _attempts,
         sa.and_(_attempts.c.merchant_id == _charges.c.merchant_id, _attempts.c.charge_id == _charges.c.id),

@@ -62,6 +62,7 @@ class Shape:
     livemode: bool
     choices: tuple[Offer, ...]
     is_long: bool
+    has_logo: bool
     draws: bool  # the payment link as a code
     elsewhere: bool
     polls: bool
@@ -95,6 +96,7 @@ def shape_of(opened: Opened, view: View, visit: Visit) -> Shape:
         livemode=opened.livemode,
         choices=offers,
         is_long=len(Money(opened.amount_minor, opened.currency).text()) >= LONG_PRICE_CHARS,
+        has_logo=opened.logo_version is not None,
         draws=view.face is Face.HELP or (visit.scene is Scene.DESKTOP and view.face in _WITH_A_FORM),
         elsewhere=view.elsewhere,
         polls=view.status in _POLLED or view.unsure,

@@ -102,6 +102,8 @@ class Opened:
     paid_minor: int | None  # less than asked if the shop has accepted less
     refunded_minor: int
     provider: str | None
+    accent: str | None  # the merchant's colour and logo, if it has chosen any
+    logo_version: str | None
     providers: frozenset[str]
     tries: tuple[Try, ...]
 

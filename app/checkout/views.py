@@ -36,6 +36,7 @@ from app.checkout.steps import Face, Opened, View
 from app.errors import Conflict, NotFound, ProviderRejected, ProviderUnreachable
 from app.ids import is_id
 from app.merchants import accounts
+from app.merchants.brand_views import dress
 from app.providers import REGISTRY
 from app.providers.base import CallBridge, PostForm, Redirect, Scene, ShowQR
 from app.qr.encode import Level, matrix_for
@@ -279,7 +280,7 @@ def _page(token: str, opened: Opened, visit: Visit) -> Response:
     )
     shape = shape_of(opened, view, visit)
     link = link_for(runtime().settings.origin, token.upper(), host_upper=False)
-    texts = texts_of(opened, token, link, now)
+    texts = texts_of(opened, token, link, now) | dress(opened.accent, opened.logo_version)
     texts["drawing"] = _drawing_for(view, shape, link)
     if view.face in (Face.PAY, Face.HELP) and not visit.identified:
         page = _stencil_for(shape, texts).filled(texts)

@@ -17,6 +17,7 @@ from app.cli.records import charge_group, endpoint_group, key_group, merchant_gr
 from app.cli.serve import serve_command
 from app.cli.simulate import simulate_group
 from app.cli.team import audit_group, user_group
+from app.cli.trade import trade_command
 from app.cli.trigger import trigger_command
 from app.cli.work import worker_command
 
@@ -32,6 +33,7 @@ COMMANDS = (
     endpoint_group,
     charge_group,
     simulate_group,
+    trade_command,
     trigger_command,
     listen_command,
     events_group,

@@ -124,6 +124,17 @@ def find(merchant_id: str, code_id: str, *, livemode: bool | None = None) -> sa.
     return row
 
 
+def in_series(merchant_id: str, series_id: str) -> list[sa.Row[Any]]:
+    """The codes of a series that are not disabled, in the order of their numbers."""
+    query = _JOINED.where(
+        _codes.c.merchant_id == merchant_id,
+        _codes.c.series_id == series_id[:64],
+        _codes.c.disabled_at.is_(None),
+    )
+    with reading() as connection:
+        return list(connection.execute(query.order_by(_codes.c.id).limit(SERIES_MAX)))
+
+
 def find_many(merchant_id: str, code_ids: Sequence[str]) -> list[sa.Row[Any]]:
     """Those of these codes that are the merchant's."""
     query = _JOINED.where(_codes.c.merchant_id == merchant_id, is_among(_codes.c.id, "code_ids"))

@@ -22,7 +22,7 @@ from app.codes.models import QRCode
 from app.codes.terms import Standing, check_amount, standing_of
 from app.db import moment, reading, table_of
 from app.errors import BadLink, Conflict
-from app.merchants.models import Merchant, Store
+from app.merchants.models import Brand, Merchant, Store
 from app.money import Money
 from app.qr.short_code import parse_code
 
@@ -34,7 +34,7 @@ CHARGE_LIFE_S = 900
 PENDING_MAX = 500
 
 _codes, _charges = table_of(QRCode), table_of(Charge)
-_merchants, _stores = table_of(Merchant), table_of(Store)
+_merchants, _stores, _brands = table_of(Merchant), table_of(Store), table_of(Brand)
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +135,10 @@ _FIND_PUBLIC: sa.Select[Any] = (
         _merchants.c.language.label("merchant_language"),
         _stores.c.name.label("store_name"),
         _stores.c.address.label("store_address"),
+        _brands.c.accent,
+        _brands.c.logo_version,
     )
+    .outerjoin(_brands, _brands.c.merchant_id == _codes.c.merchant_id)
     .join(_merchants, _merchants.c.id == _codes.c.merchant_id)
     .outerjoin(
         _stores, sa.and_(_stores.c.merchant_id == _codes.c.merchant_id, _stores.c.id == _codes.c.store_id)

@@ -25,6 +25,7 @@ from app.codes.tally import Tally
 from app.codes.terms import Standing, limits_of
 from app.db import retried
 from app.errors import BadLink, Conflict, InvalidRequest, TooManyRequests
+from app.merchants.brand_views import dress
 from app.merchants.idempotency import Answer, once
 from app.merchants.keys import Caller
 from app.money import EXPONENTS, SYMBOLS, Money
@@ -207,7 +208,7 @@ def _verification(sign: Sign, *, fault: str = "", status: int = 200) -> Response
 
 
 def _asking(typed: str, status: int) -> Response:
-    page = render_template("codes/ask.html", typed=typed[:40], language=i18n.language())
+    page = render_template("codes/ask.html", typed=typed[:40], language=i18n.language(), **dress(None, None))
     return _remembering(make_response(page, status))
 
 
@@ -226,6 +227,7 @@ def _about(sign: Sign) -> dict[str, Any]:
         "livemode": row.livemode,
         "standing": sign.standing,
         "valid_from": row.valid_from,
+        **dress(row.accent, row.logo_version),
     }
 
 

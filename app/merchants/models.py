@@ -25,6 +25,23 @@ class Merchant(Base):
     requires_second_factor: Mapped[bool] = mapped_column(default=False)  # for refunds and keys
 
 
+class Brand(Base):
+    """How a merchant looks to shoppers.  Without a row, like everybody."""
+
+    __tablename__ = "brands"
+    __table_args__ = (
+        sa.ForeignKeyConstraint(["merchant_id"], ["merchants.id"]),
+        sa.Index("ix_brands_logo", "logo_version"),
+    )
+
+    merchant_id: Mapped[str] = mapped_column(sa.String(40), primary_key=True)
+    accent: Mapped[str | None] = mapped_column(sa.String(7))  # #rrggbb, dark enough for white text
+    paper_logo: Mapped[bytes | None]  # PNG, drawn by us
+    screen_logo: Mapped[bytes | None]  # the same, small enough for a phone's budget
+    logo_version: Mapped[str | None] = mapped_column(sa.String(32))  # a digest of it
+    updated_at: Mapped[datetime]
+
+
 class Store(Base):
     """A place of a merchant's, in one mode: what shoppers read below its name."""
 

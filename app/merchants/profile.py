@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 
-from app.db import table_of, transaction
+from app.db import reading, table_of, transaction
 from app.errors import InvalidRequest, NotAuthenticated
 from app.merchants import audit, people, sessions
 from app.merchants.actor import SERVER, Actor
@@ -36,6 +36,16 @@ def change_password(person: SignedIn, current: str, new: str, browser: Browser) 
         by = person.actor(browser.address)
         people.store_password(tx, person.merchant_id, person.user_id, password_hash, by, was=was)
         return sessions.open_session(tx, person.merchant_id, person.user_id, browser)
+
+
+def name_of(merchant_id: str) -> str:
+    """What shoppers call it."""
+    with reading() as connection:
+        return str(
+            connection.execute(
+                sa.select(_merchants.c.name).where(_merchants.c.id == merchant_id)
+            ).scalar_one()
+        )
 
 
 def save_merchant(merchant_id: str, *, name: str, language: str, by: Actor = SERVER) -> None:

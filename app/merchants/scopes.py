@@ -54,6 +54,7 @@ ROUTES: dict[str, Scope] = {
     "qr_codes_api.update": Scope.CODES_WRITE,
     "qr_codes_api.qr_svg": Scope.CODES_READ,
     "qr_codes_api.qr_png": Scope.CODES_READ,
+    "qr_code_prints_api.draw": Scope.CODES_READ,
     "stores_api.create": Scope.CODES_WRITE,
     "stores_api.list_all": Scope.CODES_READ,
     "stores_api.read": Scope.CODES_READ,
@@ -87,8 +88,11 @@ ROUTES: dict[str, Scope] = {
 }
 
 
-# Addresses that make many things at once: few calls of them are many calls of the others.
-BATCHES: frozenset[str] = frozenset({"batch_api.create", "qr_codes_api.create_series"})
+# Addresses that make many things at once, or one that takes half a second: few calls of them are many
+# calls of the others.
+BATCHES: frozenset[str] = frozenset(
+    {"batch_api.create", "qr_codes_api.create_series", "qr_code_prints_api.draw"}
+)
 
 
 def scopes_of(names: Iterable[str]) -> frozenset[Scope]:

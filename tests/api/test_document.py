@@ -36,6 +36,8 @@ BEYOND_SCHEMAS = {
     "POST /v1/qr_codes",
     "POST /v1/qr_codes/series",
     "POST /v1/qr_codes/{code_id}",
+    # Which files each paper comes as.
+    "GET /v1/qr_codes/{code_id}/print",
 }
 
 # What a well-made request may meet: 404, 409, and 422 for an Idempotency-Key that was used before.
@@ -107,7 +109,11 @@ def test_every_operation_says_how_it_may_refuse(document):
         expected |= {"413", "415"} if "requestBody" in operation else set()
         expected |= {"409"} if "requestBody" in operation and not path.endswith("/batch") else set()
         expected |= {"422"} if "Idempotency-Key" in named else set()
-        expected |= {"409"} if path.endswith(("/cancel", "/revoke", "/ping", "/resend", "/expire")) else set()
+        expected |= (
+            {"409"}
+            if path.endswith(("/cancel", "/revoke", "/ping", "/resend", "/expire", "/print"))
+            else set()
+        )
         expected |= {"402"} if path.endswith(("/app_params", "/pay_code", *ACTS)) else set()
         refusals = {status for status in operation["responses"] if status >= "400"}
         assert refusals == expected, (method, path)

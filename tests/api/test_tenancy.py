@@ -29,6 +29,7 @@ NAMED = [
     ("POST", "/v1/deliveries/{delivery_id}/resend"),
     ("GET", "/v1/events/{event_id}"),
     ("GET", "/v1/qr_codes/{code_id}"),
+    ("GET", "/v1/qr_codes/{code_id}/print"),
     ("GET", "/v1/qr_codes/{code_id}/qr.png"),
     ("GET", "/v1/qr_codes/{code_id}/qr.svg"),
     ("POST", "/v1/qr_codes/{code_id}"),

@@ -40,6 +40,8 @@ CHARGE = Opened(
     paid_minor=None,
     refunded_minor=0,
     provider=None,
+    accent=None,
+    logo_version=None,
     providers=frozenset({"alipay"}),
     tries=(),
 )

@@ -14,7 +14,8 @@ from werkzeug.test import TestResponse
 from tests.conftest import Shop
 
 ROOMS = (
-    *("merchants", "door", "security", "policy", "team", "audit", "charges", "printing", "batch"),
+    *("merchants", "door", "security", "policy", "team", "audit", "branding"),
+    *("charges", "printing", "batch", "code_printing"),
     *("till", "refunds", "codes", "stores", "webhooks", "keys", "request_logs"),
 )
 

@@ -99,7 +99,7 @@ def test_no_page_is_wider_than_a_small_phone(page: Page, merchant: Shop) -> None
     ):
         page.goto(path)
         assert page.evaluate("document.documentElement.scrollWidth") <= 320, path
-    for path in ("/webhooks", f"/webhooks/{endpoint.id}", "/settings"):
+    for path in ("/webhooks", f"/webhooks/{endpoint.id}", "/settings", "/settings/branding"):
         page.goto(path)
         assert page.evaluate("document.documentElement.scrollWidth") <= 320, path
 

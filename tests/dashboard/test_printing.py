@@ -14,14 +14,15 @@ from app.callbacks import inbox
 from app.charges import lifecycle
 from app.charges.commands import NewCharge
 from app.charges.present import link_of
-from app.merchants import accounts, profile
+from app.merchants import accounts, brand, profile
 from app.money import Money
 from app.qr.print.preflight import read
 from app.qr.print.shop import Kind, forms_of
 from tests import books
 from tests.conftest import Shop
-from tests.dashboard.person import Person, token_of
+from tests.dashboard.person import Person
 from tests.far_side import AlipayFarSide
+from tests.qr.pictures import picture_of
 
 pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 
@@ -102,34 +103,24 @@ def test_a_name_that_cannot_be_printed_names_its_characters(owner: Person, merch
     assert "have no 🥐 𠮷" in page.text
 
 
-def test_a_logo_comes_along_with_a_live_print(app: Flask, merchant: Shop) -> None:
+def test_the_shops_colour_and_logo_come_along(app: Flask, merchant: Shop) -> None:
     person = Person(app)
     person.sign_in(merchant)
     new = NewCharge(Money(1250, "CNY"), "拿铁")
     charge = lifecycle.open_charge(merchant.id, livemode=True, new=new)
-    page = person.get(f"/charges/{charge.id}/print?mode=live").text
-    assert "Download with logo" in page
-    path = f"/charges/{charge.id}/print/file"
-    picture = io.BytesIO()
-    Image.new("RGB", (200, 100), "#c03030").save(picture, "PNG")
-    plain = person.get(f"{path}?form=png").data
-    sent = {"csrf_token": token_of(page), "mode": "live", "form": "png"}
-    answer = person.client.post(
-        path,
-        data={**sent, "logo": (io.BytesIO(picture.getvalue()), "logo.png")},
-        base_url=person.origin,
-        headers={"Referer": f"{person.origin}/"},
-    )
-    assert answer.status_code == 200
-    assert answer.data != plain
-    assert read(Image.open(io.BytesIO(answer.data)).convert("L")) == [link_of(charge)]
-    refused = person.client.post(
-        path,
-        data={**sent, "logo": (io.BytesIO(b"<svg onload='alert(1)'/>"), "logo.png")},
-        base_url=person.origin,
-        headers={"Referer": f"{person.origin}/"},
-    )
-    assert refused.status_code == 400
+    path = f"/charges/{charge.id}/print"
+    plain = person.get(f"{path}/file?form=png").data
+    brand.choose_accent(merchant.id, "#7a3b12")
+    coloured = person.get(f"{path}/file?form=png").data
+    brand.choose_logo(merchant.id, picture_of("#c03030"))
+    page = person.get(f"{path}?mode=live").text
+    assert 'name="logo"' in page
+    assert 'name="accent" value="#7a3b12"' in page
+    with_logo = person.get(f"{path}/file?form=png").data
+    assert len({plain, coloured, with_logo}) == 3
+    assert read(Image.open(io.BytesIO(with_logo)).convert("L")) == [link_of(charge)]
+    assert person.get(f"{path}/file?form=png&logo=0").data == coloured
+    assert person.get(f"{path}/file?form=png&logo=0&accent=%231f3f77").data == plain
 
 
 def test_only_what_can_be_paid_is_printed(owner: Person, merchant: Shop, far_side: AlipayFarSide) -> None:

@@ -88,6 +88,7 @@ def full_shop(shop: Shop, far_side: AlipayFarSide, text: str = "一杯拿铁") -
         "delivery_id": delivery.id,
         "key_id": key_id,
         "code_id": code.id,
+        "series_id": code.series_id,
         "store_id": store.id,
         "request_id": request_id,
         "refund_id": refund.id,

@@ -40,3 +40,10 @@ def picture_of_svg(data: bytes, module_px: int = 6) -> Image.Image:
             across, down = (across, down) if name == "m" else (0.0, 0.0)
             across, down = across + float(x), down + float(y)
     return modules.resize((side * module_px, side * module_px), Image.Resampling.NEAREST)
+
+
+def picture_of(colour: str) -> bytes:
+    """A merchant's logo of one colour, as a PNG file."""
+    out = io.BytesIO()
+    Image.new("RGB", (200, 100), colour).save(out, "PNG")
+    return out.getvalue()

@@ -30,7 +30,8 @@ _COLOUR = re.compile(r"#[0-9a-f]{6}")
 class Words:
     """What is said to the payer in one language, ready to print; ``language`` is "zh" or "en".
 
-    ``wallets`` names the enabled ones in plain text ("支付宝、微信支付"): marks are their owners' own.
+    ``wallets`` names the enabled ones in plain text ("支付宝、微信支付"): marks are their owners' own;
+    ``amount`` is said where the payer types it, ``whose`` before the address that tells whose code it is.
     """
 
     language: str
@@ -38,14 +39,17 @@ class Words:
     wallets: str = ""
     check: str = ""
     test: str = ""
+    amount: str = ""
+    whose: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Card:
     """One printed code.  One ``Words`` prints one language, two print both, the first one larger.
 
-    ``title`` is who is paid; ``label`` the store, table or purpose; ``amount`` is empty where the payer types
-    it; ``code`` is what people compare and type ("7K2M-9QXT"); ``note`` and ``serial`` are small print.
+    ``title`` is who is paid; ``label`` the store, table or purpose; ``amount`` may be left out, and ``open``
+    says that the payer types it; ``code`` is what people compare and type ("7K2M-9QXT-4CWJ"), ``verify``
+    where ("pay.example.com/v"); ``note`` and ``serial`` are small print.
     """
 
     address: str
@@ -56,12 +60,27 @@ class Card:
     code: str = ""
     note: str = ""
     serial: str = ""
+    verify: str = ""
+    open: bool = False
     test: bool = False
 
     @property
     def host(self) -> str:
         """Where the address leads, for people who read before they scan."""
         return urlsplit(self.address).netloc.lower()
+
+    @property
+    def typed(self) -> tuple[str, ...]:
+        """That the payer types the amount, in each language, where that is so."""
+        return tuple([words.amount for words in self.words if words.amount and self.open])
+
+    @property
+    def foot(self) -> tuple[str, ...]:
+        """Where whoever doubts finds out whose code this is; for a charge, where its address leads."""
+        if not self.verify:
+            return (self.host,)
+        asked = [words.whose for words in self.words if words.whose]
+        return (*asked, f"{self.verify}/{self.code}")
 
 
 @dataclass(frozen=True, slots=True)

@@ -112,7 +112,8 @@ def calibration(stock: Stock, placing: Placing, lines: Sequence[str]) -> Page:
 
 def _upright(card: Card, look: Look, stock: Stock) -> tuple[Mark, ...]:
     """Text above and below the code."""
-    room = stock.width - 2 * SAFE_MM
+    inset = SAFE_MM + (1 if card.test else 0)  # clear of the frame
+    room = stock.width - 2 * inset
     above = [
         Paragraph(card.label or card.title, 5.5, 2.8, Weight.BOLD),
         Paragraph(joined(card.title if card.label else "", card.amount), 3, 2, colour=GREY),
@@ -120,6 +121,7 @@ def _upright(card: Card, look: Look, stock: Stock) -> tuple[Mark, ...]:
     below = [
         Paragraph(joined(*[words.scan for words in card.words], card.code), 3, 2, Weight.BOLD),
         Paragraph(joined(*[words.wallets for words in card.words[:1]]), 2.4, 1.7, colour=GREY),
+        Paragraph(card.verify, 2, 1.5, colour=GREY),
     ]
     top = (stock.height - stock.code) / 2
     edge = _test_edge(card, stock)
@@ -127,22 +129,23 @@ def _upright(card: Card, look: Look, stock: Stock) -> tuple[Mark, ...]:
         above[1] = Paragraph(test_line(card), 2.8, 1.8, Weight.BOLD, WHITE, pill=TEST_COLOUR)
     return (
         *edge,
-        *column(above, (SAFE_MM, SAFE_MM, room, top - SAFE_MM)),
+        *column(above, (inset, SAFE_MM, room, top - SAFE_MM)),
         *code_marks(card, look, (stock.width - stock.code) / 2, top, stock.code),
-        *column(below, (SAFE_MM, top + stock.code, room, top - SAFE_MM)),
+        *column(below, (inset, top + stock.code, room, top - SAFE_MM)),
     )
 
 
 def _lying(card: Card, look: Look, stock: Stock) -> tuple[Mark, ...]:
     """The code at the left, text beside it."""
     left = SAFE_MM + stock.code
-    room = stock.width - left - SAFE_MM
+    room = stock.width - left - SAFE_MM - (1 if card.test else 0)
     told = [
         Paragraph(card.label or card.title, 6.5, 2.6, Weight.BOLD, lines=3),
         Paragraph(card.title if card.label else "", 2.8, 1.9, lines=2),
         Paragraph(card.amount, 4.6, 2.4, Weight.BOLD),
         *[Paragraph(words.scan, 2.6, 1.9, colour=GREY) for words in card.words],
         Paragraph(card.code, 3.2, 1.9, Weight.BOLD),
+        Paragraph(card.verify, 2, 1.4, colour=GREY),
     ]
     if card.test:
         told.insert(0, Paragraph(test_line(card), 2.6, 1.5, Weight.BOLD, WHITE, lines=2, pill=TEST_COLOUR))

@@ -23,6 +23,11 @@ PIXELS_MAX = 16_000_000
 SIDE_PX_MIN = 64
 SIDE_PX = 384  # 15 mm at 600 dpi: more than any printer shows
 
+# 44 CSS pixels at a phone's density; most logos take the first step, photographs a later one.  The last
+# cannot be too large: 64 x 64 pixels of three bits are 1,536 bytes.
+_SCREEN_STEPS = ((132, 64), (96, 64), (96, 32), (96, 16), (64, 8))
+SCREEN_BYTES_MAX = 4096
+
 # A white square of 34 % of the width is the most that a reader put up with at level Q, and 42 % at H, on a
 # clean picture.  A third of that area leaves the rest to scratches and bad light; L and M have none to spare.
 SHARE_MAX = {Level.L: 0.0, Level.M: 0.0, Level.Q: 0.20, Level.H: 0.25}
@@ -59,6 +64,20 @@ def read_logo(data: bytes) -> Logo:
     out = io.BytesIO()
     square.save(out, "PNG")
     return Logo(out.getvalue())
+
+
+def for_screens(logo: Logo) -> bytes:
+    """The same picture as a small PNG: on a phone's page it shares 20 kB with everything else."""
+    with Image.open(io.BytesIO(logo.png), formats=("PNG",)) as picture:
+        for side, colours in _SCREEN_STEPS:
+            small = picture.resize((side, side), Image.Resampling.LANCZOS).quantize(
+                colours, dither=Image.Dither.NONE
+            )
+            out = io.BytesIO()
+            small.save(out, "PNG", optimize=True)
+            if out.tell() <= SCREEN_BYTES_MAX:
+                break
+    return out.getvalue()
 
 
 def cover_of(size: int, level: Level) -> int:

@@ -87,6 +87,7 @@ def sticker(card: Card, look: Look) -> Page:
     bottom = [
         Paragraph(joined(*[words.scan for words in card.words]), 3.6, 2.2, Weight.BOLD, WHITE),
         Paragraph(joined(card.code, *[words.wallets for words in card.words[:1]]), 2.6, 1.8, colour=PALE),
+        Paragraph(card.verify, 2.2, 1.6, colour=PALE),
     ]
     code_top = low + 13.6
     marks: list[Mark] = [
@@ -146,13 +147,14 @@ def _card_marks(
         Paragraph(first.scan, 5.6 * unit, 3.6 * unit, Weight.BOLD, accent_of(card, look)),
         *[Paragraph(words.scan, 3.6 * unit, 2.6 * unit, colour=GREY) for words in others],
         Paragraph(card.amount, 9 * unit, 4.5 * unit, Weight.BOLD),
+        Paragraph(joined(*card.typed), 3 * unit, 2 * unit, colour=GREY),
     ]
     below = [
         Paragraph(card.code, 5.2 * unit, 2.6 * unit, Weight.BOLD),
         Paragraph(joined(*[words.wallets for words in card.words]), 3 * unit, 1.9 * unit, lines=2),
         *[Paragraph(words.check, 2.5 * unit, 1.8 * unit, colour=GREY) for words in card.words],
         Paragraph(card.note, 2.3 * unit, 1.7 * unit, colour=GREY),
-        Paragraph(joined(card.host, card.serial), 2 * unit, 1.4 * unit, colour=GREY),
+        Paragraph(joined(*card.foot, card.serial), 2 * unit, 1.4 * unit, colour=GREY),
     ]
     above_mm, below_mm = height_of(above, width), height_of(below, width)
     side = min(75 * unit, width, height - above_mm - below_mm - 5 * unit)
@@ -175,14 +177,16 @@ def _tent_face(card: Card, look: Look, width: float, height: float) -> tuple[Mar
     room = width - edge - 4 - words_left
     first, *others = card.words
     told = [
-        Paragraph(card.title, 7.5, 3.6, Weight.BOLD, WHITE, lines=3),
+        # Shop and store, each on a line of its own.
+        *[Paragraph(part, 7.5, 3.6, Weight.BOLD, WHITE, lines=2) for part in card.title.split("·")],
         Paragraph(card.label, 4.4, 2.8, colour=PALE, lines=2),
         Paragraph(card.amount, 9, 4.4, Weight.BOLD, WHITE),
+        Paragraph(joined(*card.typed), 3.2, 2, colour=WHITE, lines=2),
         Paragraph(" ", 2, 2),
         *[Paragraph(words.wallets, 3.4, 2, colour=WHITE, lines=2) for words in card.words],
         *[Paragraph(words.check, 2.7, 1.8, colour=PALE, lines=2) for words in card.words],
         Paragraph(card.note, 2.4, 1.7, colour=PALE, lines=2),
-        Paragraph(joined(card.host, card.serial), 2, 1.5, colour=PALE, lines=2),
+        Paragraph(joined(*card.foot, card.serial), 2, 1.5, colour=PALE, lines=2),
     ]
     if card.test:
         told.insert(0, Paragraph(test_line(card), 3.6, 2, Weight.BOLD, TEST_COLOUR, lines=2, pill=WHITE))

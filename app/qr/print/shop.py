@@ -70,8 +70,13 @@ class Printed:
     extension: str
 
 
-def forms_of(kind: Kind) -> tuple[Form, ...]:
-    """The files that a printable comes as; the first one is what most people want."""
+def forms_of(kind: Kind, cards: int = 1) -> tuple[Form, ...]:
+    """The files that a printable comes as; the first one is what most people want.
+
+    Of a series only those that hold all of it: a picture is one page.
+    """
+    if cards > 1:
+        return (Form.ESCPOS, Form.ESCPOS_PICTURE) if kind in _ROLL_OF else (Form.PDF,)
     if kind in _ROLL_OF:
         return Form.ESCPOS, Form.ESCPOS_PICTURE, Form.PNG
     if kind is Kind.PLAIN:

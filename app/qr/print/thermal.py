@@ -49,11 +49,17 @@ def native(card: Card, roll: Roll) -> bytes:
         parts.append(_line(TEST_WORDS, size=0x11, inverse=True))
         parts += [_line(words.test) for words in card.words]
     parts += [_line(card.title, size=0x11), _line(card.label)]
-    parts += [_line(card.amount, size=0x11), b"\n", *_qr(card.address, _module_dots(size, roll)), b"\n"]
+    parts += [
+        _line(card.amount, size=0x11),
+        *[_line(text) for text in card.typed],
+        b"\n",
+        *_qr(card.address, _module_dots(size, roll)),
+        b"\n",
+    ]
     parts.append(_line(card.code, size=0x11))
     for words in card.words:
         parts += [_line(words.scan, bold=True), _line(words.wallets), _line(words.check)]
-    parts += [_line(card.note), _line(card.host), _line(card.serial), _FEED_AND_CUT]
+    parts += [_line(card.note), *[_line(text) for text in card.foot], _line(card.serial), _FEED_AND_CUT]
     return b"".join(parts)
 
 
@@ -76,6 +82,7 @@ def ticket(card: Card, roll: Roll) -> Page:
         Paragraph(card.title, 6, 3.2, Weight.BOLD, _BLACK, lines=2),
         Paragraph(card.label, 3.4, 2.6, colour=_BLACK, lines=2),
         Paragraph(card.amount, 8, 4, Weight.BOLD, _BLACK),
+        *[Paragraph(text, 3, 2.4, colour=_BLACK) for text in card.typed],
     ]
     if card.test:
         above.insert(0, Paragraph(test_line(card), 4, 2.8, Weight.BOLD, "#ffffff", lines=3, pill=_BLACK))
@@ -86,7 +93,7 @@ def ticket(card: Card, roll: Roll) -> Page:
             Paragraph(text, 3, 2.6, colour=_BLACK, lines=2) for text in (words.wallets, words.check) if text
         ]
     below += [
-        Paragraph(text, 2.6, 2.2, colour=_BLACK, lines=2) for text in (card.note, card.host, card.serial)
+        Paragraph(text, 2.6, 2.2, colour=_BLACK, lines=2) for text in (card.note, *card.foot, card.serial)
     ]
     room = width - 2
     above_mm, below_mm = height_of(above, room), height_of(below, room)

@@ -18,24 +18,36 @@ from app.qr.print.logo import read_logo
 
 needs_poppler = pytest.mark.skipif(shutil.which("pdftoppm") is None, reason="no poppler-utils")
 
-ZH = Words("zh", "扫码付款", "支付宝、微信支付、云闪付", "付款前请核对收款方和金额。", "测试：不会真实扣款")
+ZH = Words(
+    "zh",
+    "扫码付款",
+    "支付宝、微信支付、云闪付",
+    "付款前请核对收款方和金额。",
+    "测试：不会真实扣款",
+    "金额由您输入",
+    "这是谁的收款码？",
+)
 EN = Words(
     "en",
     "Scan to pay",
     "Alipay, WeChat Pay, UnionPay",
     "Check the payee and the amount before you pay.",
     "TEST: no money moves",
+    "You type the amount",
+    "Whose code is this?",
 )
 WORDS = {"zh": (ZH,), "en": (EN,), "both": (ZH, EN)}
 
 # A printed code's address is short, a charge's long: 29 and 37 modules at level Q.
 CODE = Card(
-    "https://PAY.EXAMPLE.COM/P/7K2M9QXT4B",
-    "晨光咖啡馆",
+    "https://PAY.EXAMPLE.COM/P/7K2M9QXT4CWJ",
+    "晨光咖啡馆·武康路店",
     (ZH, EN),
     label="前台 1 号",
-    code="7K2M-9QXT-4B",
+    code="7K2M-9QXT-4CWJ",
     serial="2026-11-30",
+    verify="pay.example.com/v",
+    open=True,
 )
 CHARGE = Card(
     "https://PAY.EXAMPLE.COM/C/01JD3W6J7HK8QZ4V9X2B5N7M0T01JD3W6J7HK8QZ4V9X2B5N7M0T",

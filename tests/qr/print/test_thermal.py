@@ -25,7 +25,7 @@ def test_the_printers_own_code_says_the_address_between_the_texts(kind):
     paper = printed(kind, Form.ESCPOS, CODE)
     assert paper.codes == [(CODE.address, 8, "M")]
     told = [text for text, _ in paper.lines]
-    for text in (CODE.title, CODE.label, CODE.code, "扫码付款", "Scan to pay", "pay.example.com"):
+    for text in (CODE.title, CODE.label, CODE.code, "扫码付款", "Scan to pay", *CODE.foot):
         assert text in told
     assert all(style["align"] == 1 for _, style in paper.lines)
     assert dict(paper.lines)[CODE.title]["size"] == 0x11
