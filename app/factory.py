@@ -29,6 +29,7 @@ from app.charges import (
     print_views,
     refunds_api,
     refunds_views,
+    shifts_views,
     test_helpers_api,
     till_views,
 )
@@ -96,6 +97,7 @@ ROOMS = (
     print_views.bp,
     batch_views.bp,
     till_views.bp,
+    shifts_views.bp,
     refunds_views.bp,
     codes_room_views.bp,
     codes_print_views.bp,

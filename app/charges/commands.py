@@ -32,6 +32,8 @@ class NewCharge:
     return_url: str | None = None
     expires_in_s: int = EXPIRES_IN_S_DEFAULT
     qr_code_id: str | None = None  # the merchant's own printed code, as its caller knows
+    taken_by: str | None = None  # who takes it at the dashboard, and in which shift: as its caller knows
+    shift_id: str | None = None
 
     def __post_init__(self) -> None:
         if not 1 <= self.amount.minor <= MINOR_MAX:

@@ -29,6 +29,14 @@ class Charge(Base):
         sa.Index("ix_charges_id", "id"),
         sa.Index("ix_charges_order", "merchant_id", "livemode", "merchant_order_no", unique=True),
         sa.Index("ix_charges_paid", "merchant_id", "livemode", "paid_at"),
+        sa.Index(
+            "ix_charges_shift",
+            "merchant_id",
+            "shift_id",
+            "id",
+            sqlite_where=sa.text("shift_id IS NOT NULL"),
+            postgresql_where=sa.text("shift_id IS NOT NULL"),
+        ),
         # What a printed code has made: to list it, and to count what it may still take.
         sa.Index(
             "ix_charges_qr_code",
@@ -61,6 +69,8 @@ class Charge(Base):
     metadata_json: Mapped[dict[str, Any]] = mapped_column("metadata")
     return_url: Mapped[str | None] = mapped_column(sa.String(2048))
     qr_code_id: Mapped[str | None] = mapped_column(sa.String(40))  # the printed code that it was begun at
+    taken_by: Mapped[str | None] = mapped_column(sa.String(254))  # the e-mail of who made it at the dashboard
+    shift_id: Mapped[str | None] = mapped_column(sa.String(40))  # that person's shift then
     created_at: Mapped[datetime]
     expires_at: Mapped[datetime]
     paid_at: Mapped[datetime | None]
@@ -154,6 +164,15 @@ class Refund(Base):
         sa.Index("ix_refunds_charge", "merchant_id", "charge_id", "id"),
         sa.Index("ix_refunds_attempt", "merchant_id", "attempt_id"),
         sa.Index("ix_refunds_mode", "merchant_id", "livemode", "id"),
+        sa.Index("ix_refunds_created", "merchant_id", "livemode", "created_at"),
+        sa.Index(
+            "ix_refunds_shift",
+            "merchant_id",
+            "shift_id",
+            "id",
+            sqlite_where=sa.text("shift_id IS NOT NULL"),
+            postgresql_where=sa.text("shift_id IS NOT NULL"),
+        ),
         sa.Index("ix_refunds_number", "merchant_id", "out_refund_no", unique=True),
         sa.Index("ix_refunds_replaces", "merchant_id", "replaces", unique=True),  # tried again once
     )
@@ -171,6 +190,7 @@ class Refund(Base):
     metadata_json: Mapped[dict[str, Any]] = mapped_column("metadata")
     automatic: Mapped[bool] = mapped_column(default=False)  # money that the charge did not need
     asked_by: Mapped[str | None] = mapped_column(sa.String(254))  # a person's e-mail or an API key's id
+    shift_id: Mapped[str | None] = mapped_column(sa.String(40))  # of whoever asked for it, then
     decided_by: Mapped[str | None] = mapped_column(sa.String(254))  # who approved or declined it
     replaces: Mapped[str | None] = mapped_column(sa.String(40))  # the failed refund that this one repeats
     provider_ref: Mapped[str | None] = mapped_column(sa.String(64))
@@ -204,6 +224,41 @@ class Decision(Base):
     note: Mapped[str] = mapped_column(sa.String(200), default="")
     decided_by: Mapped[str] = mapped_column(sa.String(254))  # the e-mail address then
     created_at: Mapped[datetime]
+
+
+class Shift(Base):
+    """One person's time at the till, from float to cash-up.  The database refuses to change a closed one."""
+
+    __tablename__ = "shifts"
+    __table_args__ = (
+        sa.ForeignKeyConstraint(["merchant_id", "user_id"], ["users.merchant_id", "users.id"]),
+        sa.CheckConstraint("float_minor >= 0", name="float"),
+        sa.CheckConstraint("counted_minor >= 0", name="counted"),
+        sa.Index("ix_shifts_mode", "merchant_id", "livemode", "id"),
+        # One open shift per person, whatever the code above believes.
+        sa.Index(
+            "ix_shifts_open",
+            "merchant_id",
+            "livemode",
+            "user_id",
+            unique=True,
+            sqlite_where=sa.text("closed_at IS NULL"),
+            postgresql_where=sa.text("closed_at IS NULL"),
+        ),
+    )
+
+    merchant_id: Mapped[str] = mapped_column(sa.String(40), primary_key=True)
+    id: Mapped[str] = mapped_column(sa.String(40), primary_key=True)
+    livemode: Mapped[bool]
+    user_id: Mapped[str] = mapped_column(sa.String(40))
+    person: Mapped[str] = mapped_column(sa.String(254))  # the e-mail address then
+    float_minor: Mapped[int]  # yuan in the drawer at the start, in fen
+    opened_at: Mapped[datetime]
+    closed_at: Mapped[datetime | None]
+    closed_by: Mapped[str | None] = mapped_column(sa.String(254))
+    counted_minor: Mapped[int | None]  # in the drawer at the end; None: nobody counted
+    note: Mapped[str] = mapped_column(sa.String(200), default="")
+    report: Mapped[dict[str, Any] | None] = mapped_column(sa.JSON)  # the Z report, as it was counted then
 
 
 class Incident(Base):

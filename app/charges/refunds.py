@@ -4,7 +4,7 @@ A refund in state RESERVED counts against what was received, so no two refunds c
 it.  Only a definite no from the provider gives the reservation back.  ``refund_sending.py`` speaks with
 the provider in between.
 
-Locks are taken in one order by everybody: refund, attempt, charge.
+Locks are taken in one order by everybody: shift, refund, attempt, charge.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import structlog
 from sqlalchemy import Connection
 
 from app import queue
-from app.charges import incidents
+from app.charges import incidents, shifts
 from app.charges.commands import NewRefund
 from app.charges.models import Attempt, Charge, Refund
 from app.charges.present import refund_fact
@@ -57,6 +57,7 @@ class Reservation:
     automatic: bool = False
     metadata: Mapping[str, str] = field(default_factory=dict)
     asked_by: str | None = None
+    shift_id: str | None = None
     replaces: str | None = None
     limit_minor: int | None = None  # above it, counted over the whole charge, it waits for a second person
 
@@ -86,6 +87,7 @@ def create_refund(
         new.reason.strip(),
         metadata=new.metadata,
         asked_by=_name(by),
+        shift_id=shifts.hold(tx, merchant_id, by, livemode=charge.livemode),
         limit_minor=policy.read_policy(tx, merchant_id).limit_for(by),
     )
     refund = reserve(tx, merchant_id, charge.paid_attempt_id, wanted)
@@ -115,6 +117,7 @@ def try_again(tx: Connection, merchant_id: str, refund_id: str, *, by: Actor = S
         automatic=failed.automatic,
         metadata=failed.metadata,
         asked_by=_name(by),
+        shift_id=shifts.hold(tx, merchant_id, by, livemode=failed.livemode),
         replaces=failed.id,
         limit_minor=policy.read_policy(tx, merchant_id).limit_for(by),
     )
@@ -197,6 +200,7 @@ def reserve(tx: Connection, merchant_id: str, attempt_id: str, wanted: Reservati
             "metadata": dict(wanted.metadata),
             "automatic": wanted.automatic,
             "asked_by": wanted.asked_by,
+            "shift_id": wanted.shift_id,
             "replaces": wanted.replaces,
             "created_at": moment(tx),
             "sequence": 1,

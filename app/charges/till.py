@@ -6,17 +6,20 @@ The words are made of the charge's and its attempts' states, both moved by ``set
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from enum import StrEnum
 from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy import Connection
 
-from app.charges import attempts, counter, lifecycle, reversal
+from app.charges import attempts, counter, lifecycle, reversal, shifts
+from app.charges.commands import NewCharge
 from app.charges.states import AttemptState, ChargeState
 from app.db import moment, reading
 from app.errors import Conflict
+from app.merchants.actor import Actor
 from app.providers.base import COUNTER
 
 SALE_LIFE_S = 900  # nobody stands at a counter for longer
@@ -64,6 +67,17 @@ class Sale:
     def version(self) -> str:
         """A word that changes with everything the screen shows but the countdown."""
         return f"{self.face}-{self.attempt.id if self.attempt else ''}-{self.charge.state}"
+
+
+def sell(tx: Connection, merchant_id: str, *, livemode: bool, new: NewCharge, by: Actor) -> sa.Row[Any]:
+    """Make a charge as a person at the dashboard, in their shift if one is open.  A step.
+
+    Raises Conflict as ``create_charge`` does.
+    """
+    shift_id = shifts.hold(tx, merchant_id, by, livemode=livemode)
+    return lifecycle.create_charge(
+        tx, merchant_id, livemode=livemode, new=replace(new, taken_by=by.name, shift_id=shift_id)
+    )
 
 
 def sale_of(merchant_id: str, charge_id: str, *, livemode: bool) -> Sale:

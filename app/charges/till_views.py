@@ -11,13 +11,13 @@ from flask_babel import lazy_gettext as _l
 from werkzeug.wrappers import Response as BaseResponse
 
 from app.answers import json_answer
-from app.charges import counter, forms, lifecycle, till
+from app.charges import counter, forms, lifecycle, shifts, till
 from app.charges.commands import NewCharge
 from app.charges.counter import Till
 from app.charges.present import link_of
 from app.errors import Conflict, InvalidRequest, ProviderRejected, ProviderUnreachable
 from app.merchants import accounts
-from app.merchants.auth import me
+from app.merchants.auth import actor, me
 from app.merchants.idempotency import Answer, once
 from app.merchants.keys import Caller
 from app.merchants.views import livemode, open_room
@@ -185,14 +185,14 @@ def _open_sale() -> str:
     """The charge of the form; a form sent twice makes one.  Raises InvalidRequest."""
     amount = forms.amount_of(request.form.get("amount", ""), CURRENCY)
     new = NewCharge(amount=amount, description=gettext("In the shop"), expires_in_s=till.SALE_LIFE_S)
-    who, token = Caller(me().merchant_id, "", livemode()), request.form.get("token", "")[:64]
+    who, by, token = Caller(me().merchant_id, "", livemode()), actor(), request.form.get("token", "")[:64]
     answer = once(
         who,
         # Not the code that was scanned with it: of that nothing is kept, and it makes no other sale.
         f"till:{token}:{amount.minor}" if token.isalnum() else None,
         (request.method, request.path, b""),
         lambda tx: Answer(
-            json.dumps(lifecycle.create_charge(tx, who.merchant_id, livemode=who.livemode, new=new).id)
+            json.dumps(till.sell(tx, who.merchant_id, livemode=who.livemode, new=new, by=by).id)
         ),
     )
     return str(json.loads(answer.body))
@@ -207,6 +207,7 @@ def _page(
     page = render_template(
         f"dashboard/{room}.html",
         till=room,
+        shift_id=shifts.find_open(who, actor(), livemode=mode),
         sale=sale,
         link=link_of(sale.charge) if sale else "",
         # What was said before is not said again: somebody might take it for a second payment.

@@ -14,7 +14,7 @@ from flask_babel import lazy_gettext as _l
 from werkzeug.wrappers import Response as BaseResponse
 
 from app.answers import qr_answer
-from app.charges import decisions, dossier, forms, incidents, lifecycle, overview, unclaimed
+from app.charges import decisions, dossier, forms, incidents, lifecycle, overview, till, unclaimed
 from app.charges.decisions import Press
 from app.charges.lifecycle import ChargeFilter
 from app.charges.present import charge_json, link_of
@@ -92,7 +92,7 @@ def new_charge() -> Response:
 @bp.post("/charges/new")
 def create_charge() -> Response | BaseResponse:
     """Make a charge and show its code.  A form sent twice, by a double click, makes one."""
-    who = Caller(me().merchant_id, "", livemode())
+    who, by = Caller(me().merchant_id, "", livemode()), actor()
     token = request.form.get("token", "")[:64]
     try:
         new = forms.read_new_charge(request.form)
@@ -101,7 +101,7 @@ def create_charge() -> Response | BaseResponse:
             f"form:{token}" if token.isalnum() else None,
             (request.method, request.path, as_sent()),
             lambda tx: Answer(
-                json.dumps(lifecycle.create_charge(tx, who.merchant_id, livemode=who.livemode, new=new).id)
+                json.dumps(till.sell(tx, who.merchant_id, livemode=who.livemode, new=new, by=by).id)
             ),
         )
     except InvalidRequest as error:

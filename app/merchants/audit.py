@@ -62,6 +62,8 @@ class Action(StrEnum):
     REFUND_ASKED = "refund.asked"
     REFUND_APPROVED = "refund.approved"
     REFUND_DECLINED = "refund.declined"
+    SHIFT_OPENED = "shift.opened"
+    SHIFT_CLOSED = "shift.closed"
     UNCLAIMED_DECIDED = "unclaimed.decided"
     ENDPOINT_CREATED = "webhook_endpoint.created"
     ENDPOINT_CHANGED = "webhook_endpoint.changed"
@@ -71,6 +73,7 @@ class Action(StrEnum):
     POLICY_CHANGED = "policy.changed"
     PROVIDER_ADDED = "provider_account.added"
     PROVIDER_CHANGED = "provider_account.changed"
+    PROVIDER_ENABLED = "provider_account.enabled"
     PROVIDER_DISABLED = "provider_account.disabled"
 
 
@@ -136,7 +139,7 @@ def search(merchant_id: str, wanted: AuditFilter) -> tuple[list[sa.Row[Any]], bo
 
 def export_csv(merchant_id: str, wanted: AuditFilter) -> Iterator[str]:
     """The rows of a filter as a spreadsheet reads them, newest first, piece by piece, without formulas."""
-    yield "\ufeff" + _line(["no", "time", "who", "address", "what", "object", "before", "after", "hash"])
+    yield "\ufeff" + csv_line(["no", "time", "who", "address", "what", "object", "before", "after", "hash"])
     left, cursor = EXPORT_ROWS_MAX, wanted.before
     while left > 0:
         piece = AuditFilter(wanted.actor, wanted.action, wanted.object_id, cursor, min(_BATCH, left))
@@ -144,7 +147,7 @@ def export_csv(merchant_id: str, wanted: AuditFilter) -> Iterator[str]:
         for row in rows:
             time = to_rfc3339(row.created_at)
             facts = (row.actor, row.address, row.action, row.object_id, row.before, row.after, row.hash)
-            yield _line([str(row.number), time, *facts])
+            yield csv_line([str(row.number), time, *facts])
         if not has_more:
             return
         left, cursor = left - len(rows), rows[-1].number
@@ -234,7 +237,8 @@ def _text(facts: Mapping[str, Any] | None) -> str:
     return "" if facts is None else json.dumps(facts, ensure_ascii=False, sort_keys=True, default=str)
 
 
-def _line(cells: list[str]) -> str:
+def csv_line(cells: list[str]) -> str:
+    """One row of a file for spreadsheets, in which no cell begins a formula.  Pure."""
     out = io.StringIO()
     csv.writer(out).writerow([f"'{cell}" if cell.startswith(_FORMULA) else cell for cell in cells])
     return out.getvalue()

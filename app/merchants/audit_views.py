@@ -36,6 +36,8 @@ WORDS = {
     Action.REFUND_ASKED: _l("Refund asked for"),
     Action.REFUND_APPROVED: _l("Refund approved"),
     Action.REFUND_DECLINED: _l("Refund declined"),
+    Action.SHIFT_OPENED: _l("Shift opened"),
+    Action.SHIFT_CLOSED: _l("Shift closed"),
     Action.UNCLAIMED_DECIDED: _l("Unclaimed money decided"),
     Action.ENDPOINT_CREATED: _l("Webhook endpoint added"),
     Action.ENDPOINT_CHANGED: _l("Webhook endpoint changed"),
@@ -45,6 +47,7 @@ WORDS = {
     Action.POLICY_CHANGED: _l("Safety rules changed"),
     Action.PROVIDER_ADDED: _l("Provider connected"),
     Action.PROVIDER_CHANGED: _l("Provider credentials changed"),
+    Action.PROVIDER_ENABLED: _l("Provider connected again"),
     Action.PROVIDER_DISABLED: _l("Provider disconnected"),
 }
 KINDS = {
@@ -56,6 +59,7 @@ KINDS = {
     "person": _l("Team"),
     "key": _l("API keys"),
     "refund": _l("Refunds"),
+    "shift": _l("Shifts"),
     "unclaimed": _l("Unclaimed money"),
     "webhook_endpoint": _l("Webhooks"),
     "settings": _l("Settings"),

@@ -21,6 +21,9 @@ class Permission(StrEnum):
     REFUNDS_READ = "refunds:read"
     REFUNDS_WRITE = "refunds:write"
     REFUNDS_APPROVE = "refunds:approve"
+    SHIFTS_OWN = "shifts:own"  # open, see and close one's own
+    SHIFTS_READ = "shifts:read"  # everybody's
+    SHIFTS_ALL = "shifts:all"  # close one that somebody forgot
     UNCLAIMED_READ = "unclaimed:read"
     UNCLAIMED_WRITE = "unclaimed:write"
     INCIDENTS_READ = "incidents:read"
@@ -63,6 +66,9 @@ GRANTS: dict[Role, frozenset[Permission]] = {
             _P.CODES_WRITE,
             _P.REFUNDS_WRITE,
             _P.REFUNDS_APPROVE,
+            _P.SHIFTS_OWN,
+            _P.SHIFTS_READ,
+            _P.SHIFTS_ALL,
             _P.UNCLAIMED_WRITE,
             _P.INCIDENTS_WRITE,
             _P.WEBHOOKS_READ,
@@ -74,7 +80,9 @@ GRANTS: dict[Role, frozenset[Permission]] = {
             _P.OWN_ACCOUNT,
         }
     ),
-    Role.CASHIER: frozenset({_P.CHARGES_READ, _P.CHARGES_WRITE, _P.CODES_READ, _P.OWN_ACCOUNT}),
+    Role.CASHIER: frozenset(
+        {_P.CHARGES_READ, _P.CHARGES_WRITE, _P.CODES_READ, _P.SHIFTS_OWN, _P.OWN_ACCOUNT}
+    ),
     Role.DEVELOPER: frozenset(
         {
             _P.HOME_READ,
@@ -82,6 +90,7 @@ GRANTS: dict[Role, frozenset[Permission]] = {
             _P.CHARGES_WRITE,
             _P.CODES_READ,
             _P.REFUNDS_READ,
+            _P.SHIFTS_OWN,
             _P.WEBHOOKS_READ,
             _P.WEBHOOKS_WRITE,
             _P.KEYS_READ,
@@ -90,7 +99,7 @@ GRANTS: dict[Role, frozenset[Permission]] = {
             _P.OWN_ACCOUNT,
         }
     ),
-    Role.ACCOUNTANT: frozenset(_READ_BOOKS | {_P.CODES_READ, _P.AUDIT_READ, _P.OWN_ACCOUNT}),
+    Role.ACCOUNTANT: frozenset(_READ_BOOKS | {_P.CODES_READ, _P.SHIFTS_READ, _P.AUDIT_READ, _P.OWN_ACCOUNT}),
 }
 
 # Flask's name of an address -> what a person needs for it.
@@ -147,6 +156,14 @@ ROUTES: dict[str, Permission] = {
     "till.give_up": _P.CHARGES_WRITE,
     "till.cancel_cashier": _P.CHARGES_WRITE,
     "till.state": _P.CHARGES_WRITE,
+    # The list and one of it are one's own for who may not see everybody's: shifts.py looks.
+    "shifts.list_shifts": _P.CHARGES_READ,
+    "shifts.show": _P.CHARGES_READ,
+    "shifts.print_shift": _P.CHARGES_READ,
+    "shifts.export": _P.CHARGES_READ,
+    "shifts.open_one": _P.SHIFTS_OWN,
+    "shifts.close_one": _P.SHIFTS_OWN,
+    "shifts.show_day": _P.SHIFTS_READ,
     "printing.show": _P.CHARGES_READ,
     "printing.draw": _P.CHARGES_READ,
     "printing.calibrate": _P.CHARGES_READ,

@@ -35,6 +35,11 @@ document.addEventListener("click", async (event) => {
   }, 1600);
 });
 
+for (const button of document.querySelectorAll("[data-print]")) {
+  button.hidden = false;
+  button.addEventListener("click", () => window.print());
+}
+
 document.addEventListener("keydown", (event) => {
   const search = document.querySelector("[data-search]");
   if (event.key !== "/" || !search || event.target.closest("input, select, textarea")) return;

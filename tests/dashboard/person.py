@@ -16,7 +16,7 @@ from tests.conftest import Shop
 ROOMS = (
     *("merchants", "door", "security", "policy", "team", "audit", "branding"),
     *("charges", "printing", "batch", "code_printing"),
-    *("till", "refunds", "codes", "stores", "webhooks", "keys", "request_logs"),
+    *("till", "shifts", "refunds", "codes", "stores", "webhooks", "keys", "request_logs"),
 )
 
 

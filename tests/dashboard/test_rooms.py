@@ -15,6 +15,8 @@ from flask import Flask
 
 from app import clock
 from app.callbacks import inbox
+from app.charges import shifts, till
+from app.charges.commands import NewCharge
 from app.charges.incidents import raise_incident
 from app.charges.models import Attempt, Charge, Incident, Refund
 from app.codes import codes
@@ -23,7 +25,7 @@ from app.codes.terms import LabelKind, Terms
 from app.db import table_of, transaction
 from app.ids import new_id
 from app.merchants import accounts, keys, people, stores, team
-from app.merchants.actor import SERVER
+from app.merchants.actor import ALL, SERVER, Actor
 from app.merchants.models import ApiKey, Invitation, Merchant, Passkey, Session, User
 from app.merchants.sessions import Browser
 from app.merchants.stores import StoreTerms
@@ -71,6 +73,12 @@ def full_shop(shop: Shop, far_side: AlipayFarSide, text: str = "一杯拿铁") -
         [code] = codes.create_series(tx, shop.id, terms, [text[:40]], livemode=False, series=text)
     with transaction() as tx:
         begin_charge(tx, code, Money(1250, "CNY"))
+    owner = Actor(shop.email, ALL, "owner", shop.user_id)
+    shift_id = shifts.open_shift(shop.id, livemode=False, float_minor=100, by=owner).id
+    with transaction() as tx:
+        new = NewCharge(Money(1250, "CNY"), text)
+        till.sell(tx, shop.id, livemode=False, new=new, by=owner)
+    shifts.close_shift(shop.id, shift_id, counted_minor=0, note=text, by=owner)
     delivery = books.rows_of(Delivery, merchant_id=shop.id)[0]
     colleague = NewPerson.of(f"zhang@{shop.id[-6:]}.example", "张三", "cashier")
     team.join(team.invite(shop.id, colleague, by=SERVER), "correct horse battery", Browser("198.51.100.9"))
@@ -90,6 +98,7 @@ def full_shop(shop: Shop, far_side: AlipayFarSide, text: str = "一杯拿铁") -
         "code_id": code.id,
         "series_id": code.series_id,
         "store_id": store.id,
+        "shift_id": shift_id,
         "request_id": request_id,
         "refund_id": refund.id,
         "incident_id": books.row_of(Incident, merchant_id=shop.id, subject_id="at_1").id,
@@ -198,7 +207,7 @@ def test_every_form_needs_its_guard(
         )
         assert response.status_code == 400, rule.rule
     assert books.charge_of(merchant, things["charge_id"]).state == "pending"
-    assert len(books.rows_of(Charge)) == 4
+    assert len(books.rows_of(Charge)) == 5
     assert owner.get("/").status_code == 200
 
 
