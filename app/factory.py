@@ -18,6 +18,7 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 
 from app import cli, db, frame, guide, i18n, logs, problems, runtime, telemetry, versions
 from app.answers import ErrorAnswer
+from app.callbacks import accounts_views
 from app.callbacks import views as callbacks_views
 from app.charges import api as charges_api
 from app.charges import (
@@ -88,6 +89,7 @@ ROOMS = (
     door_views.bp,
     security_views.bp,
     policy_views.bp,
+    accounts_views.bp,
     team_views.bp,
     audit_views.bp,
     branding_views.bp,

@@ -12,6 +12,8 @@ from babel.messages.extract import extract_from_dir
 from babel.messages.frontend import parse_mapping_cfg
 from babel.messages.pofile import read_po
 
+from app.providers import REGISTRY
+
 ROOT = Path(__file__).parents[1]
 PLACEHOLDER = re.compile(r"%\(\w+\)[sd]|%[sd]|\{\w+\}")
 
@@ -53,6 +55,12 @@ def test_placeholders_survive_translation(chinese):
             ids, strings = texts(message)
             for string in strings:
                 assert sorted(PLACEHOLDER.findall(string)) == sorted(PLACEHOLDER.findall(ids[-1])), ids[0]
+
+
+def test_every_field_of_every_providers_credentials_is_known_to_the_catalogue(chinese):
+    fields = [field for adapter in REGISTRY.values() for field in adapter.credentials]
+    texts_shown = {text for field in fields for text in (field.label, field.hint) if " " in text}
+    assert {text for text in texts_shown if text not in chinese} == set(), "list it in words_views.py"
 
 
 def test_nothing_is_marked_as_doubtful(chinese):

@@ -9,7 +9,7 @@ from typing import IO
 import click
 from flask.cli import AppGroup, with_appcontext
 
-from app.charges import bills
+from app.charges import bills, rekeying
 from app.cli import output
 from app.cli.records import live_option, merchant_id_of, merchant_option
 from app.errors import InvalidRequest
@@ -71,8 +71,11 @@ def add_account(
 @with_appcontext
 @output.told
 def change_account(account_id: str, credentials: IO[bytes], as_json: bool) -> None:
-    """Replace all credentials of an account, to rotate a key."""
-    accounts.change_account(account_id, _read(credentials))
+    """Replace all credentials of an account, to rotate a key.
+
+    Another application or merchant number is refused while payments or refunds are under way.
+    """
+    rekeying.change_account(account_id, _read(credentials))
     _say_id(account_id, as_json)
 
 

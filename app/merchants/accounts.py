@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 
 import sqlalchemy as sa
+from sqlalchemy import Connection
 
 from app import clock
 from app.db import reading, table_of, transaction
@@ -81,18 +82,31 @@ def add_account(
     return account_id
 
 
-def change_account(account_id: str, settings: Mapping[str, str], *, by: Actor = SERVER) -> None:
+def change_account(
+    account_id: str,
+    settings: Mapping[str, str],
+    *,
+    by: Actor = SERVER,
+    before_another: Callable[[Connection, str, str], None] | None = None,
+) -> None:
     """Replace all credentials of an account; adapters in every process are built anew at the next use.
 
+    ``before_another(tx, merchant_id, account_id)`` may refuse where they are another application's or
+    merchant's: ``charges/rekeying.py``, which knows what is under way, is the way for people.
     Raises NotFound, InvalidRequest naming the field at fault.
     """
     by.require(Permission.PROVIDERS_WRITE)
     row = _find(account_id)
     _check(row.provider, settings)
     with transaction() as tx:
+        own = (_accounts.c.merchant_id == row.merchant_id, _accounts.c.id == account_id)
+        sealed = tx.execute(sa.select(_accounts.c.sealed).where(*own).with_for_update()).scalar_one()
+        before = json.loads(runtime().vault.unseal(sealed, _place(account_id)))
+        if before_another is not None and _is_another(row.provider, before, settings):
+            before_another(tx, row.merchant_id, account_id)
         tx.execute(
             sa.update(_accounts)
-            .where(_accounts.c.id == account_id)
+            .where(*own)
             .values(sealed=_seal(account_id, settings), version=_accounts.c.version + 1)
         )
         # That they changed, and never to what.
@@ -119,6 +133,43 @@ def first_account(merchant_id: str, provider: str, *, livemode: bool) -> OpenAcc
         if row.provider == provider:
             return open_account(row.id)
     raise NotFound("this merchant has no such account")
+
+
+def list_all(merchant_id: str, *, livemode: bool) -> list[sa.Row]:
+    """Every account in one mode, disabled ones too, oldest first; also with ``enabled`` and ``version``."""
+    with reading() as connection:
+        return list(
+            connection.execute(
+                sa.select(*[each for each in _accounts.c if each.name != "sealed"])
+                .where(_accounts.c.merchant_id == merchant_id, _accounts.c.livemode == livemode)
+                .order_by(_accounts.c.id)
+            )
+        )
+
+
+def find_account(merchant_id: str, account_id: str) -> sa.Row:
+    """One of a merchant's, without its credentials.  Raises NotFound."""
+    found = sa.select(*[each for each in _accounts.c if each.name != "sealed"])
+    own = (_accounts.c.merchant_id == merchant_id, _accounts.c.id == account_id[:64])
+    with reading() as connection:
+        row = connection.execute(found.where(*own)).first()
+    if row is None:
+        raise NotFound("no such provider account")
+    return row
+
+
+def completed(account_id: str, typed: Mapping[str, str], *, forget: Collection[str] = ()) -> dict[str, str]:
+    """What a form says, with the stored secrets where it says nothing: they were not shown in it.
+
+    ``forget`` names secrets that go.  Raises NotFound, SealBroken.
+    """
+    stored, provider = settings_of(account_id), _find(account_id).provider
+    kept = {
+        field.name: stored[field.name]
+        for field in REGISTRY[provider].credentials
+        if field.secret and field.name in stored and field.name not in forget
+    }
+    return kept | {name: text for name, text in typed.items() if text}
 
 
 def list_accounts(merchant_id: str, *, livemode: bool) -> list[sa.Row]:
@@ -158,22 +209,37 @@ def _check(provider: str, settings: Mapping[str, str]) -> None:
     adapter(settings, runtime().outbound)  # refuses credentials that it could not use
 
 
+def _is_another(provider: str, before: Mapping[str, str], after: Mapping[str, str]) -> bool:
+    """Whether payments made with the one would not be found with the other.  Pure."""
+    fields = [field.name for field in REGISTRY[provider].credentials if field.identifies]
+    return any(before.get(name, "").strip() != after.get(name, "").strip() for name in fields)
+
+
 def _seal(account_id: str, settings: Mapping[str, str]) -> str:
     return runtime().vault.seal(json.dumps(dict(settings)), _place(account_id))
 
 
 def disable_account(merchant_id: str, account_id: str, *, by: Actor = SERVER) -> None:
     """Start nothing through it any more; money on its way is still heard of.  Raises NotFound."""
+    _switch(merchant_id, account_id, Action.PROVIDER_DISABLED, by, enabled=False)
+
+
+def enable_account(merchant_id: str, account_id: str, *, by: Actor = SERVER) -> None:
+    """Let payments go through it again.  Raises NotFound."""
+    _switch(merchant_id, account_id, Action.PROVIDER_ENABLED, by, enabled=True)
+
+
+def _switch(merchant_id: str, account_id: str, action: Action, by: Actor, *, enabled: bool) -> None:
     by.require(Permission.PROVIDERS_WRITE)
     with transaction() as tx:
         changed = tx.execute(
             sa.update(_accounts)
             .where(_accounts.c.merchant_id == merchant_id, _accounts.c.id == account_id)
-            .values(enabled=False)
+            .values(enabled=enabled)
         )
         if changed.rowcount != 1:
             raise NotFound("no such provider account")
-        audit.append(tx, merchant_id, by, Action.PROVIDER_DISABLED, account_id)
+        audit.append(tx, merchant_id, by, action, account_id)
 
 
 def _adapter(row: sa.Row) -> Provider:

@@ -6,6 +6,8 @@ the proof beside it: nothing that was typed is lost, and no address has to remem
 
 from __future__ import annotations
 
+import base64
+
 from flask import Response, g, make_response, render_template, request
 from werkzeug.wrappers import Response as BaseResponse
 
@@ -51,8 +53,18 @@ def require_proof() -> BaseResponse | None:
     return None
 
 
+def text_of(file: bytes) -> str:
+    """A file of a form as a field can hold it: its text (PEM, say), or the base64 of what is none.  Pure."""
+    try:
+        text = file.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        return base64.b64encode(file).decode("ascii")
+    return base64.b64encode(file).decode("ascii") if "\x00" in text else text
+
+
 def _ask(fault: str | None, wait_s: int) -> Response:
     kept = [(name, text) for name, text in request.form.items(multi=True) if name not in _OWN_FIELDS]
+    kept += [(name, text_of(file.read())) for name, file in request.files.items(multi=True) if file.filename]
     page = render_template(
         "dashboard/proof.html",
         address=request.full_path.rstrip("?"),

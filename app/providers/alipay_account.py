@@ -24,7 +24,7 @@ DESKTOP_PRODUCTS = ("precreate", "page")
 IN_APP_PRODUCTS = ("wap", "jsapi")
 
 CREDENTIALS = (
-    Credential("app_id", "Application ID", hint="16 digits, from the open platform console"),
+    Credential("app_id", "Application ID", hint="16 digits, from the open platform console", identifies=True),
     Credential(
         "private_key",
         "Application private key",

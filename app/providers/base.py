@@ -73,6 +73,7 @@ class Credential:
     multiline: bool = False
     default: str = ""
     hint: str = ""
+    identifies: bool = False  # who the merchant is there: with another one old payments are not found
 
 
 @dataclass(frozen=True, slots=True)

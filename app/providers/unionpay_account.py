@@ -53,7 +53,7 @@ DESKTOP_PRODUCTS = ("qr", "gateway")
 SAME_DAY_REFUNDS = ("refund", "void")
 
 CREDENTIALS = (
-    Credential("mer_id", "Merchant ID", hint="merId, 15 digits"),
+    Credential("mer_id", "Merchant ID", hint="merId, 15 digits", identifies=True),
     Credential(
         "pfx",
         "Signing certificate (PFX)",

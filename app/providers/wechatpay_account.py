@@ -26,8 +26,13 @@ OPEN = "https://open.weixin.qq.com"
 SNS = "https://api.weixin.qq.com"
 
 CREDENTIALS = (
-    Credential("appid", "App ID", hint="wx…: the official account that is bound to the merchant number"),
-    Credential("mchid", "Merchant number", hint="about 10 digits"),
+    Credential(
+        "appid",
+        "App ID",
+        hint="wx…: the official account that is bound to the merchant number",
+        identifies=True,
+    ),
+    Credential("mchid", "Merchant number", hint="about 10 digits", identifies=True),
     Credential(
         "private_key",
         "Merchant private key",

@@ -14,7 +14,7 @@ from werkzeug.test import TestResponse
 from tests.conftest import Shop
 
 ROOMS = (
-    *("merchants", "door", "security", "policy", "team", "audit", "branding"),
+    *("merchants", "door", "security", "policy", "team", "audit", "branding", "provider_accounts"),
     *("charges", "printing", "batch", "code_printing"),
     *("till", "shifts", "refunds", "codes", "stores", "webhooks", "keys", "request_logs"),
 )

@@ -99,6 +99,7 @@ def full_shop(shop: Shop, far_side: AlipayFarSide, text: str = "一杯拿铁") -
         "series_id": code.series_id,
         "store_id": store.id,
         "shift_id": shift_id,
+        "account_id": shop.account_id,
         "request_id": request_id,
         "refund_id": refund.id,
         "incident_id": books.row_of(Incident, merchant_id=shop.id, subject_id="at_1").id,
@@ -162,7 +163,7 @@ def test_every_text_of_the_dashboard_is_translated() -> None:
     places += [
         (ROOT / "app", pattern, "python")
         for pattern in (
-            *("merchants/**views.py", "charges/**views.py", "codes/**views.py"),
+            *("merchants/**views.py", "charges/**views.py", "codes/**views.py", "callbacks/**.py"),
             *("webhooks/**views.py", "paper.py"),
         )
     ]

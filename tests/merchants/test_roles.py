@@ -33,10 +33,8 @@ def test_every_address_of_the_dashboard_is_in_the_table_and_nothing_else(app: Fl
 
 
 def test_every_permission_is_used_by_an_address_or_a_service() -> None:
-    """Provider accounts have no page: their permission is asked for by ``accounts.py``.  Of a shift that
-    somebody forgot the address is that of one's own, and ``shifts.py`` asks whose it is."""
-    asked_by_services = {Permission.PROVIDERS_WRITE, Permission.SHIFTS_ALL}
-    assert set(Permission) - set(ROUTES.values()) == asked_by_services
+    """A shift that somebody forgot is closed where one closes one's own: ``shifts.py`` asks whose it is."""
+    assert set(Permission) - set(ROUTES.values()) == {Permission.SHIFTS_ALL}
 
 
 def test_who_may_change_a_thing_may_see_it() -> None:
