@@ -32,6 +32,11 @@ from app.qr.encode import Level, matrix_for
 from app.qr.render import Kind
 from app.strict_json import parse_object
 
+# No third party, no inline script or style, no framing; forms may post to a provider's cashier by name.
+POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
+    "manifest-src 'self'; base-uri 'none'; frame-ancestors 'none'; form-action 'self'"
+)
 SECURITY: list[dict[str, list[Any]]] = [{"bearer": []}, {"basic": []}]  # either of them
 PAGE_LIMIT, PAGE_LIMIT_MAX = 10, 100
 _ID_PATTERN = "^{}_[0-7][0-9a-hjkmnp-tv-z]{{25}}$"

@@ -31,6 +31,7 @@ from app.charges import (
     refunds_api,
     refunds_views,
     shifts_views,
+    simulator_views,
     test_helpers_api,
     till_views,
 )
@@ -100,6 +101,7 @@ ROOMS = (
     batch_views.bp,
     till_views.bp,
     shifts_views.bp,
+    simulator_views.bp,
     refunds_views.bp,
     codes_room_views.bp,
     codes_print_views.bp,

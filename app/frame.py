@@ -8,6 +8,7 @@ from flask import Flask, Response, current_app, g, request
 from werkzeug.datastructures import Headers
 
 from app import clock, problems, versions
+from app.answers import POLICY
 from app.charges.batch import BYTES_MAX
 from app.ids import new_id
 from app.merchants.journal import Journal, Line
@@ -24,13 +25,8 @@ _FILES = {
 }
 _JOURNAL = "mafu.journal"
 
-# No third party, no inline script or style, no framing; forms may post to a provider's cashier by name.
-_POLICY = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
-    "manifest-src 'self'; base-uri 'none'; frame-ancestors 'none'; form-action 'self'"
-)
 _HEADERS = {
-    "Content-Security-Policy": _POLICY,
+    "Content-Security-Policy": POLICY,
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
     "Referrer-Policy": "no-referrer",  # an address here is a key to a charge

@@ -70,7 +70,7 @@ LABELS = (_l("Alipay"), _l("WeChat Pay"), _l("UnionPay"), _l("WeChat"))
 # hosts of their own that nobody can list: hence a scheme and not names.  No page has a field to steal.
 _POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
-    "base-uri 'none'; frame-ancestors 'none'; form-action {forms}"
+    "base-uri 'none'; frame-ancestors {frames}; form-action {forms}"
 )
 _FURNITURE = "mafu.checkout"
 
@@ -293,7 +293,12 @@ def _page(token: str, opened: Opened, visit: Visit) -> Response:
             **_names(view.attempt.provider if view.attempt else opened.provider),
         )
     response = Response(page, content_type="text/html; charset=utf-8")
-    response.headers["Content-Security-Policy"] = _POLICY.format(forms=_forms(view))
+    # The dashboard's simulator shows it in a phone.  Nobody else ever frames it, nor anybody a live one.
+    is_play = not opened.livemode and bool(runtime().settings.sandbox_origin)
+    frames = "'self'" if is_play else "'none'"
+    response.headers["Content-Security-Policy"] = _POLICY.format(forms=_forms(view), frames=frames)
+    if is_play:
+        response.headers["X-Frame-Options"] = "SAMEORIGIN"
     response.headers["Cache-Control"] = "no-store"
     response.headers["X-Robots-Tag"] = "noindex, nofollow"
     response.headers["Referrer-Policy"] = _REFERRER_POLICY

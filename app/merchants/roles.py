@@ -172,6 +172,10 @@ ROUTES: dict[str, Permission] = {
     "shifts.open_one": _P.SHIFTS_OWN,
     "shifts.close_one": _P.SHIFTS_OWN,
     "shifts.show_day": _P.SHIFTS_READ,
+    "simulator.new": _P.CHARGES_WRITE,
+    "simulator.start": _P.CHARGES_WRITE,
+    "simulator.show": _P.CHARGES_WRITE,
+    "simulator.act": _P.CHARGES_WRITE,
     "printing.show": _P.CHARGES_READ,
     "printing.draw": _P.CHARGES_READ,
     "printing.calibrate": _P.CHARGES_READ,
@@ -221,6 +225,7 @@ ROUTES: dict[str, Permission] = {
     "webhooks.delete_endpoint": _P.WEBHOOKS_WRITE,
     "webhooks.replay_events": _P.WEBHOOKS_WRITE,
     "webhooks.ping": _P.WEBHOOKS_WRITE,
+    "webhooks.list_events": _P.WEBHOOKS_READ,
     "webhooks.show_event": _P.WEBHOOKS_READ,
     "webhooks.resend": _P.WEBHOOKS_WRITE,
 }

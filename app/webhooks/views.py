@@ -215,6 +215,34 @@ def ping(endpoint_id: str) -> BaseResponse:
     return _back_to(endpoint_id, notice)
 
 
+@bp.get("/events")
+def list_events() -> str:
+    """All of them, newest first; the filters and the cursor are in the address."""
+    typed = {name: request.args.get(name, "").strip()[:64] for name in ("type", "object")}
+    kept: dict[str, Any] = {name: text for name, text in typed.items() if text and "\x00" not in text}
+    page = Page(request.args.get("after"), request.args.get("before"), PAGE)
+    rows, has_more = history.list_events(
+        me().merchant_id,
+        livemode=livemode(),
+        event_types=[kept["type"]] if "type" in kept else (),
+        object_id=kept.get("object"),
+        page=page,
+    )
+    backwards = page.ending_before is not None
+
+    def turn(**cursor: Any) -> str:
+        return url_for("webhooks.list_events", **kept, **cursor)
+
+    return render_template(
+        "dashboard/events.html",
+        events=rows,
+        wanted={"type": "", "object": "", **kept},
+        event_types=types.SUBSCRIBABLE,
+        older=rows and (backwards or has_more) and turn(after=rows[-1].id),
+        newer=rows and (has_more if backwards else page.starting_after) and turn(before=rows[0].id),
+    )
+
+
 @bp.get("/events/<event_id>")
 def show_event(event_id: str) -> str:
     """An event as its receivers got it, and how its deliveries went."""

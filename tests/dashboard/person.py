@@ -15,7 +15,7 @@ from tests.conftest import Shop
 
 ROOMS = (
     *("merchants", "door", "security", "policy", "team", "audit", "branding", "provider_accounts"),
-    *("charges", "printing", "batch", "code_printing"),
+    *("charges", "printing", "batch", "code_printing", "simulator"),
     *("till", "shifts", "refunds", "codes", "stores", "webhooks", "keys", "request_logs"),
 )
 
