@@ -96,6 +96,13 @@ def test_no_page_is_wider_than_a_small_phone(page: Page, merchant: Shop) -> None
         f"{here}/callbacks",
         "/incidents",
         "/keys",
+        "/shifts",
+        "/shifts/day",
+        "/settings/providers",
+        f"/settings/providers/{merchant.account_id}",
+        "/simulator",
+        f"/simulator/{charge.id}",
+        "/events",
     ):
         page.goto(path)
         assert page.evaluate("document.documentElement.scrollWidth") <= 320, path
