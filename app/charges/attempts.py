@@ -365,7 +365,8 @@ def record(
 ) -> sa.Row[Any] | None:
     """A new attempt of a locked charge, and the job that asks about it.  A step.
 
-    None if a unique key of ``more`` is taken.  Raises Conflict after too many.
+    None if a unique key of ``more`` is taken.  Raises Conflict after too many, or where the account's
+    credentials have changed since it was opened.
     """
     key = {"merchant_id": charge.merchant_id, "charge_id": charge.id}
     if tx.execute(_COUNT, key).scalar_one() >= ATTEMPTS_MAX:
@@ -391,6 +392,8 @@ def record(
         },
     ).first()
     if attempt is not None:
+        # Begun under another application or merchant number, it would never be found: see rekeying.py.
+        accounts.require_unchanged(tx, account)
         queue.put(tx, Kind.QUERY, charge.merchant_id, attempt_id, now + FIRST_QUERY_AFTER)
     return attempt
 

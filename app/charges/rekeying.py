@@ -1,7 +1,8 @@
 """Other credentials for an account: not another merchant's while payments or refunds are under way.
 
 What was started under one application or merchant number is asked about under the same, or never found
-again: money would come in that nobody here hears of.
+again: money would come in that nobody here hears of.  Whoever opened the account a moment before the
+change and starts a payment after it is refused by ``accounts.require_unchanged``.
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ from sqlalchemy import Connection
 
 from app import clock
 from app.db import reading, table_of, transaction
-from app.errors import InvalidRequest, NotFound
+from app.errors import Conflict, InvalidRequest, NotFound
 from app.ids import is_id, new_id
 from app.merchants import audit
 from app.merchants.actor import SERVER, Actor
@@ -46,6 +46,7 @@ class OpenAccount:
     livemode: bool
     enabled: bool
     provider: Provider
+    version: int  # of the credentials that ``provider`` speaks with
 
 
 def add_account(
@@ -124,7 +125,18 @@ def settings_of(account_id: str) -> dict[str, str]:
 def open_account(account_id: str) -> OpenAccount:
     """The account by id, whoever owns it, enabled or not: late money still arrives.  Raises NotFound."""
     row = _find(account_id)
-    return OpenAccount(row.id, row.merchant_id, row.livemode, row.enabled, _adapter(row))
+    return OpenAccount(row.id, row.merchant_id, row.livemode, row.enabled, _adapter(row), row.version)
+
+
+def require_unchanged(tx: Connection, account: OpenAccount) -> None:
+    """Whether these are its credentials still.  A step.  Raises Conflict.
+
+    Asked after something that points at the account was stored: on PostgreSQL that shares the account's
+    row, so whoever changes it waits, and then sees what was stored.
+    """
+    mine = (_accounts.c.merchant_id == account.merchant_id, _accounts.c.id == account.id)
+    if tx.execute(sa.select(_accounts.c.version).where(*mine)).scalar_one() != account.version:
+        raise Conflict("the account's credentials have just changed: try again", code="account_changed")
 
 
 def first_account(merchant_id: str, provider: str, *, livemode: bool) -> OpenAccount:

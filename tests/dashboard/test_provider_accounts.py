@@ -9,13 +9,14 @@ from datetime import timedelta
 import pytest
 
 from app.callbacks.account_states import states_of
-from app.charges import rekeying
+from app.charges import attempts, rekeying
+from app.charges.attempts import Payer
 from app.errors import Conflict, ProviderRejected, ProviderUnreachable, SignatureMismatch
 from app.merchants import accounts, sessions
 from app.merchants.models import AuditEntry, ProviderAccount
 from app.providers import REGISTRY
 from app.providers.alipay import Alipay
-from app.providers.base import Outcome
+from app.providers.base import Outcome, Scene
 from app.providers.expiry import endings_of
 from tests import books
 from tests.conftest import Shop
@@ -96,6 +97,16 @@ def test_another_app_id_is_refused_while_something_is_under_way(owner: Person, m
     books.end_refund(merchant, refund.id, Outcome.SUCCEEDED)
     rekeying.change_account(merchant.account_id, other)
     assert accounts.settings_of(merchant.account_id)["app_id"] == other["app_id"]
+
+
+def test_nothing_is_started_with_credentials_that_have_just_changed(merchant: Shop) -> None:
+    charge, opened = books.make_charge(merchant), accounts.open_account(merchant.account_id)
+    rekeying.change_account(merchant.account_id, {**alipay_forge.KEY_MODE, "app_id": "2021000000000042"})
+    payer = Payer(Scene.DESKTOP, "https://pay.example.com/C/x?back=1")
+    with pytest.raises(Conflict, match="have just changed"):
+        attempts.start_attempt(charge.id, opened, payer)
+    assert attempts.list_attempts(merchant.id, charge.id) == []
+    assert attempts.start_attempt(charge.id, accounts.open_account(merchant.account_id), payer)
 
 
 def _forged() -> ProviderUnreachable:
