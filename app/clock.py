@@ -5,7 +5,7 @@ Callers write ``clock.now()`` (never ``from app.clock import now``), so that a t
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta, timezone
+from datetime import UTC, date, datetime, timedelta, timezone
 
 BEIJING = timezone(timedelta(hours=8))  # No daylight saving since 1991; providers mean this offset.
 
@@ -29,6 +29,16 @@ def to_beijing(moment: datetime, form: str = "%Y-%m-%d %H:%M:%S") -> str:
     ``2024-01-15 02:00:00+00:00 -> "2024-01-15 10:00:00"``
     """
     return moment.astimezone(BEIJING).strftime(form)
+
+
+def day_of(moment: datetime) -> date:
+    """The merchant's day: from midnight to midnight in Beijing."""
+    return moment.astimezone(BEIJING).date()
+
+
+def start_of(day: date) -> datetime:
+    """When the merchant's day begins."""
+    return datetime(day.year, day.month, day.day, tzinfo=BEIJING)
 
 
 def to_rfc3339(moment: datetime) -> str:

@@ -18,7 +18,7 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 
 from app import cli, db, frame, guide, i18n, logs, problems, runtime, telemetry, versions
 from app.answers import ErrorAnswer
-from app.callbacks import accounts_views
+from app.callbacks import accounts_views, evidence
 from app.callbacks import views as callbacks_views
 from app.charges import api as charges_api
 from app.charges import (
@@ -26,10 +26,13 @@ from app.charges import (
     batch_api,
     batch_views,
     counter_api,
+    dossier,
     expand,
+    lists_views,
     print_views,
     refunds_api,
     refunds_views,
+    search,
     shifts_views,
     simulator_views,
     test_helpers_api,
@@ -38,6 +41,7 @@ from app.charges import (
 from app.charges import views as charges_views
 from app.checkout import views as checkout_views
 from app.codes import api as codes_api
+from app.codes import codes
 from app.codes import present as codes_present
 from app.codes import print_api as codes_print_api
 from app.codes import print_views as codes_print_views
@@ -97,6 +101,7 @@ ROOMS = (
     keys_views.bp,
     logs_views.bp,
     charges_views.bp,
+    lists_views.bp,
     print_views.bp,
     batch_views.bp,
     till_views.bp,
@@ -179,6 +184,8 @@ def _add_rooms(app: OpenAPI) -> None:
     for room in ROOMS:
         app.register_blueprint(room)
     app.register_blueprint(guide.bp)
+    dossier.call("callbacks", evidence.steps_of)
+    search.teach(codes.find_by_letters)
     expand.teach(expand.OfCharge.QR_CODE, codes_present.unfolded)
     for public in (checkout_views.bp, codes_views.bp, callbacks_views.bp, brand_views.bp):
         app.register_blueprint(public)

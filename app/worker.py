@@ -18,12 +18,13 @@ from functools import partial
 import structlog
 from flask import Flask
 
-from app import queue
+from app import clock, heartbeat, queue
 from app.callbacks.retention import forget_old_bodies
 from app.charges import bills, refund_sending, sweeps
 from app.codes import quiet, tally
 from app.db import moment, reading, transaction
 from app.http import Sender
+from app.ids import new_id
 from app.merchants import idempotency, journal
 from app.queue import Claim, Kind
 from app.runtime import settings
@@ -68,7 +69,7 @@ def run(app: Flask, is_over: Callable[[], bool], *, hands: int = HANDS) -> bool:
     What is not finished within GRACE_S is left to its lease, as if the worker had been killed.
     """
     stop = threading.Event()
-    loops = [partial(_deliver, app), _do_chores, *[_do_jobs] * hands]
+    loops = [partial(_deliver, app), _do_chores, _show_life, *[_do_jobs] * hands]
     threads = [threading.Thread(target=_enter, args=(app, loop, stop), daemon=True) for loop in loops]
     for thread in threads:
         thread.start()
@@ -134,6 +135,18 @@ def _do_chores(stop: threading.Event) -> None:
         return False
 
     _take_turns(stop, turn, idle_s=(CHORES_EVERY_S, CHORES_EVERY_S))
+
+
+def _show_life(stop: threading.Event) -> None:
+    """The thread that says that this worker lives."""
+    worker_id, started_at = new_id("wk"), clock.now()
+
+    def turn() -> bool:
+        heartbeat.beat(worker_id, started_at)
+        return False
+
+    _take_turns(stop, turn, idle_s=(heartbeat.EVERY_S, heartbeat.EVERY_S))
+    heartbeat.end(worker_id)
 
 
 def _take_turns(

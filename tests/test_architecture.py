@@ -22,7 +22,7 @@ FLOORS = (
         "clock money ids errors config i18n logs metrics addresses strict_json versions rates providers.base",
         True,
     ),
-    ("vault db http queue shared_rates", True),  # the outside
+    ("vault db http queue shared_rates heartbeat", True),  # the outside
     ("providers qr", False),  # translators
     (
         "runtime answers paper",
@@ -33,7 +33,7 @@ FLOORS = (
     ("charges", False),  # the books
     ("checkout callbacks codes members reconciliation", False),  # edges: they do not know each other
     (
-        "__init__ factory frame document catalogue guide problems telemetry cli worker",
+        "__init__ factory frame document catalogue guide problems telemetry checkup operator cli worker",
         True,
     ),  # wiring: sees all
 )

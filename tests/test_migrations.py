@@ -33,7 +33,7 @@ def test_nothing_is_in_the_models_that_is_not_in_the_migrations(app: Flask):
 
 
 def test_every_tenant_table_names_its_merchant(app: Flask):
-    shared = {"merchants", "sign_in_failures", "passkey_challenges"}
+    shared = {"merchants", "sign_in_failures", "passkey_challenges", "workers"}
     for table in Base.metadata.tables.values():
         assert table.name in shared or "merchant_id" in table.c, table.name
 

@@ -8,6 +8,7 @@ from datetime import datetime
 import sqlalchemy as sa
 
 from app.callbacks.models import Callback
+from app.charges.dossier import Step, Turn
 from app.charges.models import Attempt
 from app.db import reading, table_of
 
@@ -50,6 +51,11 @@ def exhibits_of(merchant_id: str, charge_id: str) -> list[Exhibit]:
         )
         for row in rows
     ]
+
+
+def steps_of(merchant_id: str, charge_id: str) -> list[Step]:
+    """For the charge's story: when each message first came."""
+    return [Step(exhibit.first_at, Turn.HEARD, exhibit) for exhibit in exhibits_of(merchant_id, charge_id)]
 
 
 _OF_CHARGE = (

@@ -34,6 +34,7 @@ class NewCharge:
     qr_code_id: str | None = None  # the merchant's own printed code, as its caller knows
     taken_by: str | None = None  # who takes it at the dashboard, and in which shift: as its caller knows
     shift_id: str | None = None
+    store_id: str | None = None  # where it hangs now
 
     def __post_init__(self) -> None:
         if not 1 <= self.amount.minor <= MINOR_MAX:

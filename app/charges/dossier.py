@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -24,6 +24,7 @@ class Turn(StrEnum):
 
     CREATED = "created"
     ATTEMPT_STARTED = "attempt_started"
+    HEARD = "heard"  # a callback came
     ATTEMPT_ENDED = "attempt_ended"
     EXPIRED = "expired"
     CANCELED = "canceled"
@@ -42,11 +43,16 @@ _RANK = {turn: rank for rank, turn in enumerate(Turn)}
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One line of the timeline; ``of`` is the attempt, decision, refund, incident or delivery it is about."""
+    """One line of the timeline; ``of`` is what it is about: an attempt, decision, refund, callback…"""
 
     at: datetime
     turn: Turn
-    of: sa.Row[Any] | None = None
+    of: Any = None
+
+
+# (merchant, charge) -> what else happened to it.
+Witness = Callable[[str, str], Sequence[Step]]
+_witnesses: dict[str, Witness] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +66,11 @@ class Dossier:
     incidents: list[sa.Row[Any]]
     deliveries: list[DeliveryStory]
     steps: list[Step]
+
+
+def call(name: str, witness: Witness) -> None:
+    """Let the wiring say who knows of steps that lie on a floor above this one."""
+    _witnesses[name] = witness
 
 
 def compile_dossier(merchant_id: str, charge_id: str) -> Dossier:
@@ -79,6 +90,8 @@ def compile_dossier(merchant_id: str, charge_id: str) -> Dossier:
     )
     steps = [*_own_steps(charge, was_canceled), *_steps_of_others(tried, returned, raised, told)]
     steps += [Step(row.created_at, Turn.DECIDED, row) for row in decided]
+    for witness in _witnesses.values():
+        steps += witness(merchant_id, charge.id)
     steps.sort(key=lambda step: (step.at.replace(microsecond=0), _RANK[step.turn]))
     return Dossier(charge, was_canceled, tried, returned, raised, told, steps)
 

@@ -89,6 +89,7 @@ def create_charge(tx: Connection, merchant_id: str, *, livemode: bool, new: NewC
         "qr_code_id": new.qr_code_id,
         "taken_by": new.taken_by,
         "shift_id": new.shift_id,
+        "store_id": new.store_id,
         "created_at": now,
         "expires_at": now + timedelta(seconds=new.expires_in_s),
         "paid_late": False,

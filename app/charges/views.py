@@ -14,10 +14,22 @@ from flask_babel import lazy_gettext as _l
 from werkzeug.wrappers import Response as BaseResponse
 
 from app.answers import qr_answer
-from app.charges import decisions, dossier, forms, incidents, lifecycle, overview, till, unclaimed
+from app.charges import (
+    decisions,
+    dossier,
+    forms,
+    incidents,
+    inquiry,
+    lifecycle,
+    overview,
+    saved_views,
+    search,
+    till,
+    unclaimed,
+)
 from app.charges.decisions import Press
-from app.charges.lifecycle import ChargeFilter
 from app.charges.present import charge_json, link_of
+from app.charges.search import Turn
 from app.charges.states import ChargeState
 from app.errors import Conflict, IdempotencyMismatch, InvalidRequest, NotFound, ProviderUnreachable
 from app.ids import is_id
@@ -25,6 +37,7 @@ from app.merchants import accounts
 from app.merchants.auth import actor, me
 from app.merchants.idempotency import Answer, once
 from app.merchants.keys import Caller
+from app.merchants.stores import page_of_stores
 from app.merchants.views import bp as front
 from app.merchants.views import faults_of, livemode, open_room
 from app.providers import REGISTRY
@@ -57,29 +70,31 @@ def home() -> str:
 @bp.get("/charges")
 def list_charges() -> str | BaseResponse:
     """Filters and cursors are in the address, so a list can be bookmarked and sent to a colleague."""
-    text, status = request.args.get("q", "").strip()[:64], request.args.get("status", "")
-    if is_id(text, "ch"):
+    who, wanted = me(), search.read_wanted(request.args)
+    if is_id(wanted.text, "ch"):
         with suppress(NotFound):
-            return redirect(url_for("charges.show", charge_id=lifecycle.find(me().merchant_id, text).id))
-    wanted = ChargeFilter(
-        status=ChargeState(status) if status in set(ChargeState) else None,
-        merchant_order_no=text or None,
-        qr_code_id=request.args.get("code", "")[:64] or None,
-        starting_after=request.args.get("after"),
-        ending_before=request.args.get("before"),
-        limit=PAGE,
-    )
-    rows, has_more = lifecycle.list_charges(me().merchant_id, livemode=livemode(), wanted=wanted)
-    backwards = wanted.ending_before is not None
+            return redirect(
+                url_for("charges.show", charge_id=lifecycle.find(who.merchant_id, wanted.text).id)
+            )
+    turn = Turn(PAGE, request.args.get("after"), request.args.get("before"))
+    rows, has_more = search.page_of(who.merchant_id, livemode=livemode(), wanted=wanted, turn=turn)
+    backwards = turn.before is not None
+    kept: dict[str, Any] = {**wanted.query(), "mode": "live" if livemode() else "test"}
     return render_template(
         "dashboard/charges.html",
         charges=rows,
-        older=rows and (backwards or has_more) and _turn(after=rows[-1].id),
+        older=rows and (backwards or has_more) and url_for("charges.list_charges", **kept, after=rows[-1].id),
         newer=rows
-        and (has_more if backwards else wanted.starting_after is not None)
-        and _turn(before=rows[0].id),
+        and (has_more if backwards else turn.after is not None)
+        and url_for("charges.list_charges", **kept, before=rows[0].id),
         wanted=wanted,
+        kept=kept,
+        is_turned=turn.after is not None or backwards,
         states=list(ChargeState),
+        providers=list(REGISTRY),
+        stores=page_of_stores(who.merchant_id, livemode=livemode())[0],
+        views=saved_views.list_views(who.merchant_id, who.user_id),
+        here=saved_views.query_of(wanted),
     )
 
 
@@ -144,6 +159,13 @@ def cancel(charge_id: str) -> BaseResponse:
         notice = "too_late"
     except ProviderUnreachable:
         notice = "unreachable"
+    return redirect(url_for("charges.show", charge_id=charge_id, notice=notice), 303)
+
+
+@bp.post("/charges/<charge_id>/ask")
+def ask(charge_id: str) -> BaseResponse:
+    """Ask the provider now; the page says what it answered."""
+    notice = inquiry.ask_now(me().merchant_id, charge_id)
     return redirect(url_for("charges.show", charge_id=charge_id, notice=notice), 303)
 
 
@@ -250,14 +272,6 @@ def as_sent() -> bytes:
     return json.dumps(
         sorted((name, text) for name, text in request.form.items() if name not in _NOT_SENT)
     ).encode()
-
-
-def _turn(**cursor: Any) -> str:
-    """This list, from another page on."""
-    kept: dict[str, Any] = {
-        name: request.args[name] for name in ("q", "status", "code") if request.args.get(name)
-    }
-    return url_for("charges.list_charges", **kept, **cursor)
 
 
 def _form_page(faults: dict[str, str] | None = None, status: int = 200) -> Response:

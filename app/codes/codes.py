@@ -135,6 +135,21 @@ def in_series(merchant_id: str, series_id: str) -> list[sa.Row[Any]]:
         return list(connection.execute(query.order_by(_codes.c.id).limit(SERIES_MAX)))
 
 
+def find_by_letters(merchant_id: str, letters: str) -> str | None:
+    """The id of the merchant's code that has these letters below its symbol."""
+    query = sa.select(_codes.c.id).where(_codes.c.code == letters, _codes.c.merchant_id == merchant_id)
+    with reading() as connection:
+        found: str | None = connection.execute(query).scalar()
+    return found
+
+
+def has_code(merchant_id: str, *, livemode: bool) -> bool:
+    """Whether any code was ever made in this mode."""
+    query = sa.select(_codes.c.id).where(_codes.c.merchant_id == merchant_id, _codes.c.livemode == livemode)
+    with reading() as connection:
+        return connection.execute(query.limit(1)).first() is not None
+
+
 def find_many(merchant_id: str, code_ids: Sequence[str]) -> list[sa.Row[Any]]:
     """Those of these codes that are the merchant's."""
     query = _JOINED.where(_codes.c.merchant_id == merchant_id, is_among(_codes.c.id, "code_ids"))

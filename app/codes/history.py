@@ -9,7 +9,8 @@ from typing import Any
 import sqlalchemy as sa
 
 from app import clock
-from app.charges.overview import DAYS, day_of, start_of
+from app.charges.overview import DAYS
+from app.clock import day_of, start_of
 from app.codes.models import ScanHour
 from app.db import reading, table_of
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from enum import StrEnum
 
 from app.charges.incidents import raise_incident
-from app.charges.overview import day_of
+from app.clock import day_of
 from app.codes.scan import Sign
 from app.db import moment, transaction
 from app.errors import InvalidRequest

@@ -206,8 +206,13 @@ def qr_png(code_id: str) -> Response:
 
 @bp.app_context_processor
 def _alarms() -> dict[str, Any]:
-    """What the home page asks for: codes that have gone quiet."""
-    return {"quiet_codes": lambda: codes.list_quiet(me().merchant_id, livemode=livemode())}
+    """What rooms on the floor below ask for: codes that have gone quiet, whether there is any, and one."""
+    return {
+        "quiet_codes": lambda: codes.list_quiet(me().merchant_id, livemode=livemode()),
+        "has_code": lambda: codes.has_code(me().merchant_id, livemode=livemode()),
+        "printed_code": lambda code_id: next(iter(codes.find_many(me().merchant_id, [code_id])), None),
+        "in_groups": in_groups,
+    }
 
 
 def _made(work: Callable[[Connection], str]) -> str:

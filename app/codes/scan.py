@@ -16,8 +16,8 @@ from sqlalchemy import Connection
 from app.charges.commands import NewCharge
 from app.charges.lifecycle import create_charge
 from app.charges.models import Charge
-from app.charges.overview import day_of, start_of
 from app.charges.states import ChargeState
+from app.clock import day_of, start_of
 from app.codes.models import QRCode
 from app.codes.terms import Standing, check_amount, standing_of
 from app.db import moment, reading, table_of
@@ -78,7 +78,13 @@ def begin_charge(tx: Connection, code: sa.Row[Any], amount: Money) -> sa.Row[Any
     _check_number(tx, row)
     if row.daily_cap_minor is not None and _taken_since(tx, row, now) + amount.minor > row.daily_cap_minor:
         raise Conflict("this code takes no more today", code="daily_cap")
-    new = NewCharge(amount, description_of(row), expires_in_s=CHARGE_LIFE_S, qr_code_id=row.id)
+    new = NewCharge(
+        amount,
+        description_of(row),
+        expires_in_s=CHARGE_LIFE_S,
+        qr_code_id=row.id,
+        store_id=row.store_id,
+    )
     return create_charge(tx, row.merchant_id, livemode=row.livemode, new=new)
 
 

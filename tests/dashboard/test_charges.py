@@ -225,6 +225,7 @@ def test_the_story_of_a_paid_charge_is_told_in_order(
     assert [turn for turn in turns if turn != "what"] == [
         "created",
         "attempt_started",
+        "heard",
         "attempt_ended",
         "paid",
     ]

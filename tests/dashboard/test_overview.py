@@ -8,18 +8,23 @@ from datetime import UTC, date, datetime, timedelta
 import pytest
 import sqlalchemy as sa
 
-from app import clock
+from app import clock, heartbeat
 from app.charges import lifecycle, overview
 from app.charges.commands import NewCharge
 from app.charges.models import Charge
-from app.charges.overview import Day, bars_of, day_of, start_of
+from app.charges.overview import Day, Today, bars_of
+from app.clock import day_of, start_of
+from app.codes import codes
+from app.codes.terms import Terms
 from app.db import transaction
+from app.merchants import accounts
 from app.money import Money
 from app.webhooks import endpoints
 from app.webhooks.models import Delivery
 from tests import books
 from tests.conftest import Shop
 from tests.dashboard.person import Person
+from tests.providers import alipay_forge
 
 NOON = datetime(2026, 3, 10, 4, 0, tzinfo=UTC)  # in Beijing
 
@@ -54,7 +59,8 @@ def test_takings_fall_on_their_day(
     paid(other_merchant, NOON, 1_000_000)
     books.make_charge(merchant)
     seen = overview.overview_of(merchant.id, livemode=False)
-    assert seen.today == [Day(date(2026, 3, 10), 2, Money(11, "CNY"))]
+    [today] = seen.today
+    assert today.so_far == Day(date(2026, 3, 10), 2, Money(11, "CNY"))
     assert [day.takings.minor for day in seen.days] == [1000, *[0] * 11, 100, 11]
     assert [day.day for day in seen.days] == [date(2026, 2, 25) + timedelta(days=n) for n in range(14)]
 
@@ -65,15 +71,56 @@ def test_currencies_are_never_added_up(merchant: Shop, at: Callable[[datetime | 
     for _ in range(2):
         paid(merchant, NOON, 300, "CNY")
     seen = overview.overview_of(merchant.id, livemode=False)
-    assert [day.takings for day in seen.today] == [Money(600, "CNY"), Money(500, "JPY")]
+    assert [today.so_far.takings for today in seen.today] == [Money(600, "CNY"), Money(500, "JPY")]
     assert seen.days[-1].takings == Money(600, "CNY")
 
 
 def test_a_new_shop_has_taken_nothing(merchant: Shop) -> None:
     seen = overview.overview_of(merchant.id, livemode=False)
-    assert [(day.count, day.takings) for day in seen.today] == [(0, Money(0, "CNY"))]
+    assert [(today.so_far.count, today.so_far.takings) for today in seen.today] == [(0, Money(0, "CNY"))]
+    assert seen.today[0].change_percent is None
     assert len(seen.days) == overview.DAYS
-    assert seen.health.is_good
+
+
+def test_today_is_compared_with_the_same_day_a_week_ago_until_this_time(
+    merchant: Shop, at: Callable[[datetime | timedelta], None]
+) -> None:
+    at(NOON)
+    paid(merchant, NOON, 150)
+    paid(merchant, NOON - timedelta(days=7, seconds=60), 100)
+    paid(merchant, NOON - timedelta(days=7) + timedelta(seconds=60), 1000)
+    paid(merchant, NOON - timedelta(days=8), 10_000)
+    [today] = overview.overview_of(merchant.id, livemode=False).today
+    day = date(2026, 3, 3)
+    assert today.week_ago_so_far == Day(day, 1, Money(100, "CNY"))
+    assert today.week_ago == Day(day, 2, Money(1100, "CNY"))
+    assert today.change_percent == 50
+
+
+@pytest.mark.parametrize(("now", "then", "percent"), [(0, 100, -100), (100, 0, None), (199, 100, 99)])
+def test_a_change_is_told_in_whole_percent(now: int, then: int, percent: int | None) -> None:
+    days = [Day(date(2026, 3, 1), 1, Money(minor, "CNY")) for minor in (now, then, 5000)]
+    assert Today(*days).change_percent == percent
+
+
+def test_a_worker_is_alive_until_three_beats_are_missed(
+    owner: Person, merchant: Shop, at: Callable[[datetime | timedelta], None]
+) -> None:
+    assert "No worker is running" in owner.get("/").text
+    at(NOON)
+    heartbeat.beat("wk_1", NOON)
+    assert overview.overview_of(merchant.id, livemode=False).health.is_good
+    at(timedelta(seconds=29))
+    heartbeat.beat("wk_2", NOON)
+    at(timedelta(seconds=29))
+    assert overview.overview_of(merchant.id, livemode=False).health.worker_lives
+    at(timedelta(seconds=2))
+    assert not overview.overview_of(merchant.id, livemode=False).health.is_good
+    heartbeat.beat("wk_1", NOON)
+    assert overview.overview_of(merchant.id, livemode=False).health.worker_lives
+    for worker_id in ("wk_1", "wk_2"):
+        heartbeat.end(worker_id)
+    assert overview.overview_of(merchant.id, livemode=False).health.worker_seen_at is None
 
 
 @pytest.mark.parametrize(
@@ -96,6 +143,12 @@ def test_setup_is_ticked_off_step_by_step(owner: Person, merchant: Shop) -> None
     assert owner.get("/").text.count("✓") == 4
     with transaction() as tx:
         tx.execute(sa.update(Delivery.__table__).values(state="delivered"))
+    assert owner.get("/").text.count("✓") == 5
+    with transaction() as tx:
+        codes.create_code(tx, merchant.id, Terms("前台"), livemode=False)
+    assert owner.get("/").text.count("✓") == 6
+    live = {"livemode": True, "name": "支付宝", "settings": alipay_forge.KEY_MODE}
+    accounts.add_account(merchant.id, "alipay", **live)
     assert "Getting started" not in owner.get("/").text
 
 
@@ -111,7 +164,6 @@ def test_work_that_nobody_does_is_called_stuck(
     books.make_charge(merchant)
     seen = overview.overview_of(merchant.id, livemode=False).health
     assert (seen.waiting_deliveries, seen.failing_deliveries, seen.late_since) == (1, 0, None)
-    assert seen.is_good
     assert "1 webhook on its way" in owner.get("/").text
     at(timedelta(minutes=3))
     seen = overview.overview_of(merchant.id, livemode=False).health

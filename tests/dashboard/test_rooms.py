@@ -15,11 +15,13 @@ from flask import Flask
 
 from app import clock
 from app.callbacks import inbox
-from app.charges import shifts, till
+from app.charges import saved_views, shifts, till
 from app.charges.commands import NewCharge
 from app.charges.incidents import raise_incident
-from app.charges.models import Attempt, Charge, Incident, Refund
+from app.charges.models import Attempt, Charge, Incident, Refund, SavedView
+from app.charges.search import Wanted
 from app.codes import codes
+from app.codes.models import QRCode
 from app.codes.scan import begin_charge
 from app.codes.terms import LabelKind, Terms
 from app.db import table_of, transaction
@@ -43,6 +45,7 @@ from tests.review.rounds import hear
 ROOT = Path(__file__).parents[2]
 PUBLIC = {*("/sign-in", "/sign-in/<token>", "/second-factor", "/passkey", "/join/<token>", "/reset/<token>")}
 OUTSIDE = ("/sign-in", "/second-factor", "/join", "/reset")
+CANARY = "Kanarienvogel"  # in everything that a merchant can name
 NASTY = "<script>alert(1)</script>\"'&{{7*1234567}}"
 
 
@@ -79,6 +82,7 @@ def full_shop(shop: Shop, far_side: AlipayFarSide, text: str = "一杯拿铁") -
         new = NewCharge(Money(1250, "CNY"), text)
         till.sell(tx, shop.id, livemode=False, new=new, by=owner)
     shifts.close_shift(shop.id, shift_id, counted_minor=0, note=text, by=owner)
+    saved_views.save_view(shop.id, shop.user_id, text[:40], Wanted(text=text))
     delivery = books.rows_of(Delivery, merchant_id=shop.id)[0]
     colleague = NewPerson.of(f"zhang@{shop.id[-6:]}.example", "张三", "cashier")
     team.join(team.invite(shop.id, colleague, by=SERVER), "correct horse battery", Browser("198.51.100.9"))
@@ -101,6 +105,7 @@ def full_shop(shop: Shop, far_side: AlipayFarSide, text: str = "一杯拿铁") -
         "shift_id": shift_id,
         "account_id": shop.account_id,
         "request_id": request_id,
+        "view_id": books.row_of(SavedView, merchant_id=shop.id).id,
         "refund_id": refund.id,
         "incident_id": books.row_of(Incident, merchant_id=shop.id, subject_id="at_1").id,
         "attempt_id": books.row_of(Attempt, out_trade_no=wrong).id,
@@ -258,6 +263,31 @@ def test_another_merchants_things_do_not_exist(
         page = owner.get(path, follow_redirects=True).text
         assert not [thing for name, thing in theirs.items() if name not in asked and thing in page], path
         assert f"NO-{other_merchant.id[-6:]}" not in page
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_no_page_file_or_search_lets_another_merchants_canary_out(
+    app: Flask, merchant: Shop, other_merchant: Shop, far_side: AlipayFarSide, owner: Person
+) -> None:
+    theirs, mine = full_shop(other_merchant, far_side, CANARY), full_shop(merchant, far_side)
+    order_no = f"NO-{other_merchant.id[-6:]}"
+    numbers = [order_no, books.row_of(QRCode, merchant_id=other_merchant.id).code, "12.50", CANARY[1:6]]
+    for attempt in books.rows_of(Attempt, merchant_id=other_merchant.id):
+        numbers += [attempt.out_trade_no, attempt.provider_ref or attempt.id]
+    numbers += [row.out_refund_no for row in books.rows_of(Refund, merchant_id=other_merchant.id)]
+    numbers += theirs.values()
+    lists = ("/charges", "/charges.csv", "/refunds", "/codes", "/logs")
+    paths = [*all_pages(app, mine), *[f"{path}?q={number}" for path in lists for number in numbers]]
+    paths += [f"{path}?code={theirs['code_id']}&store={theirs['store_id']}" for path in lists]
+    for path in paths:
+        answer = owner.get(path)
+        assert answer.status_code in (200, 302, 404), path
+        words = (CANARY, other_merchant.email, "隔壁老王")
+        assert not [word for word in words if word.encode() in answer.data], path
+    shown = owner.get("/charges.csv").data.decode()
+    assert mine["charge_id"] in shown
+    assert theirs["charge_id"] not in shown
+    assert order_no not in shown
 
 
 def test_markup_in_names_stays_text(
