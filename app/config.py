@@ -69,6 +69,7 @@ class Settings(BaseSettings):
     keep_events_days: int = Field(400, ge=0)  # events and their deliveries
     keep_callbacks_days: int = Field(400, ge=0)  # the bodies of providers' callbacks
     metrics_token: str = Field("", repr=False)  # who brings it may read /metrics; else this machine may
+    operator_token: str = Field("", repr=False)  # who brings it may open /operator; else this machine may
     proxy_count: int = Field(0, ge=0, le=5)  # trusted reverse proxies in front of us
     qr_host_upper: bool = True  # capitals pack tighter; a few scanners want lower case
     web_workers: int = Field(2, ge=1, le=64)
@@ -101,7 +102,7 @@ class Settings(BaseSettings):
             raise ValueError(f"must be at least {KEEP_DAYS_MIN}, or 0 for ever")
         return value
 
-    @field_validator("metrics_token")
+    @field_validator("metrics_token", "operator_token")
     @classmethod
     def _is_strong(cls, value: str) -> str:
         if value and _is_weak(value):

@@ -16,7 +16,7 @@ from flask_wtf.csrf import CSRFProtect
 from jinja2 import StrictUndefined
 from werkzeug.middleware.proxy_fix import ProxyFix
 
-from app import cli, db, frame, guide, i18n, logs, problems, runtime, telemetry, versions
+from app import cli, db, frame, guide, i18n, logs, operator, problems, runtime, telemetry, versions
 from app.answers import ErrorAnswer
 from app.callbacks import accounts_views, evidence
 from app.callbacks import views as callbacks_views
@@ -184,6 +184,7 @@ def _add_rooms(app: OpenAPI) -> None:
     for room in ROOMS:
         app.register_blueprint(room)
     app.register_blueprint(guide.bp)
+    app.register_blueprint(operator.bp)
     dossier.call("callbacks", evidence.steps_of)
     search.teach(codes.find_by_letters)
     expand.teach(expand.OfCharge.QR_CODE, codes_present.unfolded)

@@ -9,6 +9,8 @@ from __future__ import annotations
 import hmac
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
 from ipaddress import ip_address
 
 import sqlalchemy as sa
@@ -16,6 +18,7 @@ from flask import Flask, Response, g, request
 from prometheus_client import CONTENT_TYPE_LATEST
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
+from sqlalchemy import Connection
 
 from app import metrics
 from app.charges.models import Attempt
@@ -57,6 +60,26 @@ def init_app(app: Flask) -> None:
     app.add_url_rule("/metrics", "metrics", _show)
 
 
+@dataclass(frozen=True, slots=True)
+class Backlog:
+    """The jobs of one kind: how many there are, how many are due, and for how long the oldest of those."""
+
+    jobs: int = 0
+    due: int = 0
+    lag_s: float = 0.0
+
+
+def backlog(connection: Connection, now: datetime) -> dict[Kind, Backlog]:
+    """What waits in the queue, by kind; every kind is there."""
+    rows = {row.kind: row for row in connection.execute(_DUE, {"now": now})}
+    return {
+        kind: Backlog(row.waiting, row.due, max(0.0, (now - row.oldest).total_seconds()))
+        if (row := rows.get(kind))
+        else Backlog()
+        for kind in Kind
+    }
+
+
 class Books(Collector):
     """What the database says, now."""
 
@@ -64,7 +87,7 @@ class Books(Collector):
         """One look, a few statements."""
         with reading() as connection:
             now = moment(connection)
-            jobs = {row.kind: row for row in connection.execute(_DUE, {"now": now})}
+            jobs = backlog(connection, now)
             open_attempts, oldest_attempt = connection.execute(_OPEN).one()
             failing, cut_off = connection.execute(_TROUBLE).one()
         depth = GaugeMetricFamily("mafu_jobs", "Jobs in the queue, due or not.", labels=["kind"])
@@ -72,11 +95,10 @@ class Books(Collector):
         age = GaugeMetricFamily(
             "mafu_job_lag_seconds", "How long the oldest due job has been due.", labels=["kind"]
         )
-        for kind in Kind:
-            row = jobs.get(kind)
-            depth.add_metric([kind], row.waiting if row else 0)
-            due.add_metric([kind], row.due if row else 0)
-            age.add_metric([kind], max(0.0, (now - row.oldest).total_seconds()) if row else 0.0)
+        for kind, waiting in jobs.items():
+            depth.add_metric([kind], waiting.jobs)
+            due.add_metric([kind], waiting.due)
+            age.add_metric([kind], waiting.lag_s)
         yield from (depth, due, age)
         yield GaugeMetricFamily("mafu_attempts_open", "Attempts of unknown outcome.", open_attempts)
         since = (now - oldest_attempt).total_seconds() if oldest_attempt else 0.0
@@ -96,6 +118,11 @@ def _may_look() -> bool:
     if token:
         given = request.headers.get("Authorization", "")
         return hmac.compare_digest(given.encode(), f"Bearer {token}".encode())
+    return is_this_machine()
+
+
+def is_this_machine() -> bool:
+    """Whether whoever asks sits at this machine, and not behind a proxy on it."""
     if any(name in request.headers for name in _FORWARDED):
         return False
     try:

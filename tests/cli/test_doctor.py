@@ -11,9 +11,8 @@ from types import SimpleNamespace
 import pytest
 import sqlalchemy as sa
 
-from app import clock, queue
-from app.cli import doctor
-from app.cli.doctor import Level
+from app import checkup, clock, queue
+from app.checkup import Level
 from app.config import load_settings
 from app.db import transaction
 from app.merchants.models import ProviderAccount
@@ -26,13 +25,13 @@ def well(house, site, monkeypatch):
     """A house in which nothing is amiss."""
     site.says("/healthz", "ok\n")
     # The tests' own PostgreSQL waits for no disk, which the doctor rightly calls ill: see the last test.
-    healthy = [(name, check) for name, check in doctor.DATABASE_CHECKS if name != "durability"]
-    monkeypatch.setattr(doctor, "DATABASE_CHECKS", healthy)
+    healthy = [(name, check) for name, check in checkup.DATABASE_CHECKS if name != "durability"]
+    monkeypatch.setattr(checkup, "DATABASE_CHECKS", healthy)
     return add_shop()
 
 
-def examined() -> dict[str, doctor.Finding]:
-    return dict(doctor.examine())
+def examined() -> dict[str, checkup.Finding]:
+    return dict(checkup.examine())
 
 
 def test_a_healthy_house_is_called_well(well, run):
@@ -71,38 +70,38 @@ def test_no_secret_is_shown(house, run):
 
 def test_the_databases_password_is_not_shown(tmp_path):
     settings = load_settings(data=tmp_path, database_url="postgresql://mafu:hunter2hunter2@db/mafu", **KEYS)
-    assert "hunter2" not in doctor._settings(settings).fact
+    assert "hunter2" not in checkup._settings(settings).fact
 
 
 def test_nobody_at_the_address(tmp_path):
-    finding = doctor._web(load_settings(data=tmp_path, base_url="http://127.0.0.1:1", **KEYS))
+    finding = checkup._web(load_settings(data=tmp_path, base_url="http://127.0.0.1:1", **KEYS))
     assert (finding.level, finding.fact) == (Level.FAILED, "127.0.0.1: no connection")
     assert "make run" in finding.remedy
 
 
 def test_one_key_for_two_ends(tmp_path):
     one = KEYS["secret_keys"]
-    finding = doctor._secrets(load_settings(data=tmp_path, secret_keys=one, encryption_keys=one))
+    finding = checkup._secrets(load_settings(data=tmp_path, secret_keys=one, encryption_keys=one))
     assert finding.level is Level.WARNING
 
 
 def test_a_data_folder_that_others_can_look_into(well, house):
     folder = house.extensions["mafu.runtime"].settings.data
     folder.chmod(0o755)
-    assert examined()["data"] == doctor.Finding(
+    assert examined()["data"] == checkup.Finding(
         f"others on this machine can look into {folder}", Level.WARNING, f"chmod 700 {folder}"
     )
 
 
 def test_a_data_folder_that_is_not_there(tmp_path):
     settings = load_settings(data=tmp_path / "gone", **KEYS)
-    assert doctor._data(settings).level is Level.FAILED
-    assert doctor._disk(settings).level is Level.OK, "the disk below it is measured"
+    assert checkup._data(settings).level is Level.FAILED
+    assert checkup._disk(settings).level is Level.OK, "the disk below it is measured"
 
 
 def test_a_data_folder_that_cannot_be_written_to(tmp_path, monkeypatch):
     monkeypatch.setattr(os, "access", lambda _path, _mode: False)  # permissions do not bind root
-    assert doctor._data(load_settings(data=tmp_path, **KEYS)).level is Level.FAILED
+    assert checkup._data(load_settings(data=tmp_path, **KEYS)).level is Level.FAILED
 
 
 @pytest.mark.parametrize(
@@ -110,7 +109,7 @@ def test_a_data_folder_that_cannot_be_written_to(tmp_path, monkeypatch):
 )
 def test_a_disk_that_fills_up(tmp_path, monkeypatch, free, level):
     monkeypatch.setattr(shutil, "disk_usage", lambda _path: SimpleNamespace(free=free))
-    assert doctor._disk(load_settings(data=tmp_path, **KEYS)).level is level
+    assert checkup._disk(load_settings(data=tmp_path, **KEYS)).level is level
 
 
 def test_tables_that_are_behind(well):
@@ -174,16 +173,16 @@ def test_nobody_can_pay_without_an_account(house, site):
 
 def test_clocks_that_differ(house, at):
     at(timedelta(minutes=5))
-    with doctor.reading() as connection:
-        finding = doctor._clock(connection)
+    with checkup.reading() as connection:
+        finding = checkup._clock(connection)
         is_alone = connection.dialect.name == "sqlite"
     assert finding.level is (Level.OK if is_alone else Level.FAILED)
 
 
 def test_a_database_that_forgets_on_a_power_cut(house):
-    with doctor.reading() as connection:
+    with checkup.reading() as connection:
         is_sqlite = connection.dialect.name == "sqlite"
         connection.exec_driver_sql("PRAGMA synchronous=NORMAL" if is_sqlite else "SET synchronous_commit=off")
-        finding = doctor._durability(connection)
+        finding = checkup._durability(connection)
         connection.exec_driver_sql("PRAGMA synchronous=FULL" if is_sqlite else "SET synchronous_commit=on")
     assert finding.level is Level.FAILED
