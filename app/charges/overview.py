@@ -34,6 +34,13 @@ PATIENCE = timedelta(minutes=2)  # work that is due for longer says that no work
 
 _charges, _incidents, _accounts = table_of(Charge), table_of(Incident), table_of(ProviderAccount)
 _jobs, _endpoints, _deliveries = table_of(Job), table_of(WebhookEndpoint), table_of(Delivery)
+# Each span is looked up in the index of what was paid; sorting every payment into its day is slower.
+_SPANS = sa.values(
+    sa.column("ago", sa.Integer),
+    sa.column("since", _charges.c.paid_at.type),
+    sa.column("until", _charges.c.paid_at.type),
+    name="spans",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,31 +172,27 @@ def bars_of(days: list[Day]) -> list[Bar]:
 def _takings(
     connection: Connection, merchant_id: str, livemode: bool, now: datetime
 ) -> dict[tuple[int, str], tuple[int, int]]:
-    """(days ago, currency) -> (count, minor units).  The boundaries are ours: no date function of SQL.
-
-    A statement for each day, in one: sorting every payment into its day took five times as long.
-    """
+    """(days ago, currency) -> (count, minor units).  The boundaries are ours: no date function of SQL."""
     starts = [start_of(day_of(now) - timedelta(days=ago)) for ago in range(-1, DAYS)]
     spans = [(ago, starts[ago + 1], starts[ago]) for ago in range(DAYS)]
     spans.append((_WEEK_AGO_SO_FAR, starts[WEEK.days + 1], now - WEEK))
-    sums = [
+    span = _SPANS.data(spans).cte("spans")
+    rows = connection.execute(
         sa.select(
-            sa.literal(ago).label("ago"),
+            span.c.ago,
             _charges.c.currency,
-            sa.func.count().label("count"),
+            sa.func.count().label("payments"),
             sa.func.sum(sa.func.coalesce(_charges.c.paid_minor, _charges.c.amount_minor)).label("minor"),
         )
         .where(
             _charges.c.merchant_id == merchant_id,
             _charges.c.livemode == livemode,
-            _charges.c.paid_at >= since,
-            _charges.c.paid_at < until,
+            _charges.c.paid_at >= span.c.since,
+            _charges.c.paid_at < span.c.until,
         )
-        .group_by(_charges.c.currency)
-        for ago, since, until in spans
-    ]
-    rows = connection.execute(sa.union_all(*sums))
-    return {(row.ago, row.currency): (row[2], int(row.minor)) for row in rows}
+        .group_by(span.c.ago, _charges.c.currency)
+    )
+    return {(row.ago, row.currency): (row.payments, int(row.minor)) for row in rows}
 
 
 def _by_weight(takings: dict[tuple[int, str], tuple[int, int]]) -> list[str]:

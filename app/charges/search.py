@@ -213,10 +213,10 @@ def _known_as(connection: Connection, merchant_id: str, livemode: bool, text: st
 _OWN_ACCOUNTS = sa.select(_accounts.c.id).where(
     _accounts.c.merchant_id == sa.bindparam("merchant_id"), _accounts.c.livemode == sa.bindparam("livemode")
 )
+# An attempt belongs to its account's merchant.  Said once more, it would lead SQLite to an index of that
+# merchant's attempts, all of which it would then read.
 _OF_ATTEMPT = (
-    sa.select(_attempts.c.charge_id)
-    .where(_attempts.c.account_id.in_(_OWN_ACCOUNTS), _attempts.c.merchant_id == sa.bindparam("merchant_id"))
-    .limit(FOUND_MAX)
+    sa.select(_attempts.c.charge_id).where(_attempts.c.account_id.in_(_OWN_ACCOUNTS)).limit(FOUND_MAX)
 )
 _BY_TRADE = _OF_ATTEMPT.where(_attempts.c.out_trade_no == sa.bindparam("capitals"))
 _BY_PROVIDER_REF = _OF_ATTEMPT.where(_attempts.c.provider_ref == sa.bindparam("text"))

@@ -77,6 +77,7 @@ _ITEM: sa.Select[Any] = sa.select(
     _FAILURE.scalar_subquery().label("failure_code_of_refund"),
     sa.exists(_FAILURE).label("refund_failed"),
 ).select_from(_BOOKS)
+_FEW = 100  # so many are named one by one
 _IS_UNNEEDED = _attempts.c.received_minor > _attempts.c.credited_minor  # in the words of its index
 
 
@@ -133,9 +134,24 @@ def list_unclaimed(
 
 
 def count_unclaimed(merchant_id: str, *, livemode: bool) -> int:
-    """How many payments wait; COUNT_MAX says as many or more."""
+    """How many payments wait; COUNT_MAX says as many or more.
+
+    Every page asks.  PostgreSQL has no statistics of two columns compared, takes a third of all attempts for
+    unneeded and would read them all: so first it is asked for those, in the order of their own index.
+    """
+    few = (
+        sa.select(_attempts.c.id)
+        .where(_attempts.c.merchant_id == merchant_id, _IS_UNNEEDED)
+        .order_by(_attempts.c.id)
+        .limit(_FEW + 1)
+    )
     some = sa.select(_attempts.c.id).select_from(_BOOKS).where(*_waiting_in(merchant_id, livemode))
     with reading() as connection:
+        ids = connection.execute(few).scalars().all()
+        if not ids:
+            return 0
+        if len(ids) <= _FEW:
+            some = some.where(_attempts.c.id.in_(ids))
         return connection.execute(
             sa.select(sa.func.count()).select_from(some.limit(COUNT_MAX).subquery())
         ).scalar_one()
