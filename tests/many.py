@@ -72,7 +72,7 @@ def fill(shop: Shop, neighbour: Shop, count: int) -> Many:
             insert_many(tx, table_of(Charge), charges)
             insert_many(tx, table_of(Attempt), attempts)
     with db.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-        # As PostgreSQL does by itself once a table has grown; an index alone then answers what is long settled.
+        # As PostgreSQL does by itself once a table has grown; an index alone then tells what is settled.
         connection.exec_driver_sql("ANALYZE" if db.engine.dialect.name == "sqlite" else "VACUUM ANALYZE")
     assert found is not None
     return found

@@ -281,7 +281,7 @@ def test_no_page_file_or_search_lets_another_merchants_canary_out(
     paths += [f"{path}?code={theirs['code_id']}&store={theirs['store_id']}" for path in lists]
     for path in paths:
         answer = owner.get(path)
-        assert answer.status_code in (200, 302, 404), path
+        assert answer.status_code in (200, 302, 303, 404, 410), path
         words = (CANARY, other_merchant.email, "隔壁老王")
         assert not [word for word in words if word.encode() in answer.data], path
     shown = owner.get("/charges.csv").data.decode()
