@@ -16,10 +16,11 @@ import pytest
 import sqlalchemy as sa
 from flask import Flask
 
-from app import clock, queue, worker
+from app import clock, heartbeat, queue, worker
 from app.charges import attempts
 from app.charges.states import ChargeState
-from app.db import transaction
+from app.db import reading, transaction
+from app.heartbeat import Worker
 from app.merchants import accounts, idempotency
 from app.merchants.keys import Caller
 from app.merchants.models import IdempotencyKey
@@ -161,6 +162,14 @@ def test_idle_looks_become_rare_and_work_makes_them_frequent_again(monkeypatch):
 def test_a_thread_that_dies_ends_the_worker_and_says_so(app, monkeypatch):
     monkeypatch.setattr(worker, "_do_chores", lambda stop: None)
     assert worker.run(app, lambda: False) is False
+
+
+def test_a_worker_leaves_a_sign_of_life_and_takes_it_away_when_it_stops(app):
+    with working(app):
+        eventually(lambda: rows_of(Worker))
+        with reading() as connection:
+            assert clock.now() - heartbeat.last_seen(connection) < heartbeat.ALIVE
+    assert rows_of(Worker) == []
 
 
 def test_two_workers_share_the_work_without_doing_it_twice(app, merchant, receiver):
