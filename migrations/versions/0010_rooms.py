@@ -1,14 +1,14 @@
 """charges know their store, indexes for the dashboard's lists, saved views, heartbeats of workers
 
 Revision ID: 0010
-Revises: 0011
+Revises: 0012
 """
 
 import sqlalchemy as sa
 from alembic import op
 
 revision = "0010"
-down_revision = "0011"
+down_revision = "0012"
 branch_labels = None
 depends_on = None
 
