@@ -102,7 +102,7 @@ def test_with_a_token_only_who_brings_it_may_look(database_url: str, tmp_path: P
         assert (cookie.http_only, cookie.same_site, cookie.max_age) == (True, "Strict", 8 * 3600)
         assert TOKEN not in cookie.value
         assert "Checkup" in client.get("/operator?lang=en", environ_base=FAR).text
-        client.set_cookie(COOKIE, cookie.value[:-1] + "x", path="/operator")
+        client.set_cookie(COOKIE, f"x{cookie.value}", path="/operator")
         assert "Checkup" not in client.get("/operator?lang=en").text
         client.set_cookie(COOKIE, cookie.value, path="/operator")
         assert post("/operator/leave") == 303
