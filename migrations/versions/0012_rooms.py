@@ -1,14 +1,14 @@
 """charges know their store, indexes for the dashboard's lists, saved views, heartbeats of workers
 
-Revision ID: 0010
-Revises: 0012
+Revision ID: 0012
+Revises: 0011
 """
 
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0010"
-down_revision = "0012"
+revision = "0012"
+down_revision = "0011"
 branch_labels = None
 depends_on = None
 
