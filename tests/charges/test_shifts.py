@@ -212,7 +212,7 @@ def test_the_shifts_of_a_day_and_the_rest_are_the_days_takings(merchant: Shop, a
         row.amount_minor for row in books.rows_of(Refund) if row.state != RefundState.FAILED
     )
     takings = overview.overview_of(merchant.id, livemode=False).today
-    assert sum(line.paid_minor for share in of_day for line in share.lines) == takings[0].takings.minor
+    assert sum(line.paid_minor for share in of_day for line in share.lines) == takings[0].so_far.takings.minor
     for row in books.rows_of(Shift):
         shift = shifts.see(merchant.id, row.id, by=SERVER)
         mine = [share for share in shares if share.shift is not None and share.shift.id == row.id]
