@@ -24,6 +24,7 @@ from app.queue import Claim, Kind
 SLICE = 200  # payments: some milliseconds of reading, and a few hundred rows in memory
 PAUSE = timedelta(seconds=2)  # between slices: a million payments are gone through in three hours
 ROUND_EVERY = timedelta(hours=6)
+TOLD_MAX = 20  # incidents of a slice: beyond them it is one fault with many rows, and the count says so
 CHECK = "check"  # the only subject of this kind of job
 FAULT = "ledger_differs"
 
@@ -100,7 +101,7 @@ def go_on(claim: Claim) -> None:
     with transaction() as tx:
         if not queue.holds(tx, claim):
             return
-        for fault in part.faults:
+        for fault in part.faults[:TOLD_MAX]:
             incidents.raise_incident(
                 tx,
                 claim.merchant_id,
