@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
 import sqlalchemy as sa
 
 from app.charges import proving
 from app.charges.models import Attempt, Charge, Decision, Incident, Refund
 from app.charges.proving import FAULT
-from app.db import db, snapshot
+from app.db import db, elsewhere, snapshot
 from app.ledger.accounts import balance_of
 from app.ledger.events import Event
 from app.ledger.models import Entry, LedgerCheck
@@ -71,8 +73,11 @@ def books(merchant):
     return merchant
 
 
-def test_books_in_which_everything_happened_are_whole_and_entries_alone_say_where_money_is(books):
+def test_books_in_which_everything_happened_are_whole_and_entries_alone_say_where_money_is(
+    books, database_url
+):
     assert faults() == []
+    assert faults(partial(snapshot, elsewhere(database_url))) == []
     check_sums(books)
     entries = rows_of(Entry)
     assert {row.event for row in entries} == set(Event)
