@@ -13,6 +13,7 @@ from __future__ import annotations
 import fcntl
 import functools
 import os
+import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -28,9 +29,10 @@ from sqlalchemy import Connection, Engine, event
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import make_url
 from sqlalchemy.engine.interfaces import DBAPIConnection
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import ArgumentError, OperationalError
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.orm import DeclarativeBase
+from sqlalchemy.pool import NullPool
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import FunctionElement
 from sqlalchemy.types import TypeDecorator
@@ -132,6 +134,49 @@ def reading() -> Iterator[Connection]:
     reader: Engine = current_app.extensions["mafu.reader"]
     with reader.connect() as connection:
         yield connection
+
+
+@contextmanager
+def snapshot(engine: Engine | None = None) -> Iterator[Connection]:
+    """A connection whose SELECTs all see one moment, for what compares tables with each other.
+
+    Of this application's database, or of another one's: see ``elsewhere``.
+    """
+    engine = engine or current_app.extensions["mafu.reader"]
+    if engine.dialect.name == "sqlite":
+        with engine.connect() as connection:
+            connection.exec_driver_sql("BEGIN")
+            try:
+                yield connection
+            finally:
+                connection.rollback()
+        return
+    repeatable = engine.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
+    with repeatable.connect() as connection:
+        yield connection
+
+
+def elsewhere(url: str) -> Engine:
+    """The engine of another database, a restored backup say, for ``snapshot`` alone: nothing is written.
+
+    ``sqlite:////srv/copy.sqlite3`` or ``postgresql+psycopg://…``.  Raises ValueError for anything else.
+    """
+    try:
+        parsed = make_url(url)
+    except ArgumentError as error:
+        raise ValueError(str(error)) from None
+    if parsed.get_backend_name() == "postgresql":
+        parsed = parsed.set(drivername="postgresql+psycopg")
+        return sa.create_engine(parsed, poolclass=NullPool)
+    if parsed.get_backend_name() != "sqlite" or not parsed.database:
+        raise ValueError("neither PostgreSQL's address nor SQLite's")
+    read_only = f"file:{Path(parsed.database).resolve()}?mode=ro"
+
+    def connect() -> sqlite3.Connection:
+        return sqlite3.connect(read_only, uri=True, isolation_level=None, check_same_thread=False)
+
+    engine = sa.create_engine("sqlite://", creator=connect, poolclass=NullPool)
+    return engine.execution_options(**{_READ_ONLY: True})
 
 
 class Prepared:

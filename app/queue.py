@@ -29,6 +29,7 @@ class Kind(StrEnum):
     EXPIRE = "expire"  # close a charge whose time is up
     REFUND = "refund"  # send a reserved refund, or ask about it
     BILL = "bill"  # go through an account's bill of a day
+    LEDGER = "ledger"  # prove some more of a merchant's payments
     QUIET = "quiet"  # look whether a merchant's printed codes have gone quiet
 
 

@@ -20,7 +20,7 @@ from flask import Flask
 
 from app import clock, heartbeat, queue
 from app.callbacks.retention import forget_old_bodies
-from app.charges import bills, refund_sending, sweeps
+from app.charges import bills, proving, refund_sending, sweeps
 from app.codes import quiet, tally
 from app.db import moment, reading, transaction
 from app.http import Sender
@@ -39,11 +39,13 @@ JOBS: dict[Kind, Callable[[Claim], None]] = {
     Kind.REFUND: refund_sending.pursue,
     Kind.BILL: bills.follow,
     Kind.QUIET: quiet.watch,
+    Kind.LEDGER: proving.go_on,
 }
 CHORES: tuple[Callable[[], object], ...] = (
     idempotency.forget_old,
     journal.forget_old,
     bills.schedule,
+    proving.schedule,
     retention.forget_old,
     forget_old_bodies,
     tally.forget_old,

@@ -12,9 +12,10 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from app.charges import unclaimed
+from app.charges import proving, unclaimed
 from app.charges.states import AttemptState, ChargeState, RefundState
-from app.db import reading
+from app.db import reading, snapshot
+from app.ledger.accounts import balance_of, kind_of
 from app.webhooks.models import DeliveryState
 from tests.far_side import REVERSED, Network, Trade, Way
 from tests.simulator import Simulation
@@ -251,7 +252,24 @@ class Rules:
             accounts = unclaimed.account_for(shop, livemode=False)
             assert all(account.is_balanced for account in accounts), "I-12a"
             assert sum(account.received.minor for account in accounts) == taken[shop], "I-12a: money in"
+        self._check_ledger(taken)
         return self._tally(books)
+
+    def _check_ledger(self, taken: Counter[str]) -> None:
+        """I-24, I-25: every entry and every row agree, and entries alone say where all money is."""
+        faults = [str(fault) for part in proving.check_all(snapshot) for fault in part.faults]
+        assert not faults, f"I-25: {faults}"
+        for shop in self._shops():
+            came, sums = _of_entries(shop)
+            assert came == taken[shop], "I-24: money in, by entries"
+            kept = sums["sales"] - sums["refunds"]
+            assert sums["clearing"] == kept + sums["unclaimed"] + sums["elsewhere"], (
+                "I-24: money that is left"
+            )
+            accounts = unclaimed.account_for(shop, livemode=False)
+            assert kept == sum(account.credited.minor for account in accounts), "I-25: kept"
+            waiting = sum(account.waiting.minor - account.overdrawn.minor for account in accounts)
+            assert sums["unclaimed"] == waiting, "I-25: waiting"
 
     def _check_explained(self, books: Books, attempt: Any, trade: Trade, waiting: int) -> None:
         """What a trade took is kept by a charge, was given back, was settled elsewhere, or waits."""
@@ -345,3 +363,17 @@ def _by(rows: list[Any], column: str) -> defaultdict[str, list[Any]]:
     for row in rows:
         found[getattr(row, column)].append(row)
     return found
+
+
+def _of_entries(shop: str) -> tuple[int, Counter[str]]:
+    """What a shop's payments brought in, and its balances by kind of account: from entries alone."""
+    query = sa.text(
+        "SELECT event, debit, credit, amount_minor FROM ledger_entries WHERE merchant_id = :merchant_id"
+    )
+    with reading() as connection:
+        entries = connection.execute(query, {"merchant_id": shop}).all()
+    sums = Counter[str]()
+    for entry in entries:
+        sums[kind_of(entry.debit)] += balance_of(entry.debit, entry.amount_minor, 0)
+        sums[kind_of(entry.credit)] += balance_of(entry.credit, 0, entry.amount_minor)
+    return sum(entry.amount_minor for entry in entries if entry.event == "payment"), sums

@@ -6,12 +6,12 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from app.charges import refunds, unclaimed
+from app.charges import proving, refunds, unclaimed
 from app.charges.models import Attempt, Charge, Refund
 from app.charges.settle import settle_unknown
 from app.charges.states import RefundState
 from app.charges.unclaimed import Account, Why
-from app.db import transaction
+from app.db import snapshot, transaction
 from app.merchants import accounts
 from app.money import Money
 from app.providers.base import Outcome, PaymentResult, RefundResult
@@ -54,7 +54,8 @@ def tell_refund(shop: Shop, refund: sa.Row[Any], outcome: Outcome) -> bool:
 
 
 def check_sums(shop: Shop) -> dict[str, Account]:
-    """The sums of the page, and the same taken from charges and refunds; by currency."""
+    """The sums of the page, and the same taken from charges, refunds and the ledger; by currency."""
+    assert [str(fault) for part in proving.check_all(snapshot, shop.id) for fault in part.faults] == []
     known = {account.received.currency: account for account in unclaimed.account_for(shop.id, livemode=False)}
     received = [row for row in rows_of(Attempt, merchant_id=shop.id) if row.received_minor is not None]
     for currency, account in known.items():

@@ -35,9 +35,10 @@ from werkzeug.serving import WSGIRequestHandler, make_server
 
 from app import clock
 from app.callbacks.models import Callback
+from app.charges import proving
 from app.charges.models import Attempt, Charge, Incident, Refund
 from app.charges.states import AttemptState, ChargeState
-from app.db import moment, reading, table_of, transaction
+from app.db import moment, reading, snapshot, table_of, transaction
 from app.http import SLOTS
 from app.merchants import accounts, keys, people
 from app.providers.base import HttpAnswer, Inbound
@@ -290,8 +291,9 @@ def _end_leases() -> list[str]:
 
 
 def _is_quiet() -> bool:
-    """Whether nothing is left to do but to end unpaid charges one day.  I-45."""
-    left = sa.select(_jobs.c.kind).where(sa.or_(_jobs.c.kind != Kind.EXPIRE, _jobs.c.token.is_not(None)))
+    """Whether nothing is left but to end unpaid charges one day, and to check the ledger again.  I-45."""
+    is_later = sa.and_(_jobs.c.kind.in_((Kind.EXPIRE, Kind.LEDGER)), _jobs.c.token.is_(None))
+    left = sa.select(_jobs.c.kind).where(sa.not_(is_later))
     with reading() as connection:
         return connection.execute(left.limit(1)).first() is None
 
@@ -316,11 +318,12 @@ def _books_agree(sales: list[Sale]) -> None:
     acknowledged = sorted(sale.out_trade_no for sale in sales if sale.is_acknowledged)
     assert sorted(row.out_trade_no for row in rows_of(Callback)) == acknowledged, "evidence is kept"
     unpaid = sorted(sale.charge_id for sale in sales if not sale.is_acknowledged)
-    left = rows_of(Job)
+    left = [row for row in rows_of(Job) if row.kind != Kind.LEDGER]
     assert sorted(row.subject_id for row in left) == unpaid
     assert all(row.due_at > clock.now() for row in left)
     assert not rows_of(Incident)
     assert not rows_of(Refund)
+    assert not [fault for part in proving.check_all(snapshot) for fault in part.faults], "I-25"
 
 
 def _receiver_agrees(heard: Heard, held: Counter[str]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from pathlib import Path
 
 import flask_migrate
@@ -10,15 +11,18 @@ import sqlalchemy as sa
 from flask import Flask
 from sqlalchemy import inspect
 
-from app.charges import refunds
+from app.charges import proving, refunds
 from app.charges.commands import NewRefund
 from app.charges.models import Attempt, Charge, Refund
 from app.charges.settle import settle
-from app.db import Base, db, transaction
+from app.db import Base, db, snapshot, transaction
+from app.ledger.events import Event as LedgerEvent
+from app.ledger.models import Entry
 from app.money import Money
 from app.providers.base import Outcome, PaymentResult
 from app.queue import Job
 from app.webhooks.models import Event
+from tests import full_books
 from tests.books import make_charge, rows_of, start
 from tests.conftest import add_shop
 
@@ -59,6 +63,35 @@ def test_books_that_are_kept_survive_every_migration(app: Flask):
         assert _only(kept[model], rows_of(model)) == _only(kept[model], rows), model
     with pytest.raises(sa.exc.IntegrityError), transaction() as tx:
         tx.execute(sa.delete(Attempt.__table__))
+
+
+def test_a_ledger_is_made_of_the_books_of_an_earlier_version(app: Flask):
+    """As if it had been there all along, but for refunds that failed before they succeeded."""
+    shop = add_shop()
+    full_books.fill(shop)
+    posted = rows_of(Entry)
+    contradicted = {row.cause_id for row in posted if row.event == LedgerEvent.REFUND_CONTRADICTED}
+    flask_migrate.downgrade(directory=FOLDER, revision="0009")
+    flask_migrate.upgrade(directory=FOLDER)
+    filled = rows_of(Entry)
+    assert [_untimed(row) for row in filled if row.cause_id not in contradicted] == [
+        _untimed(row) for row in posted if row.cause_id not in contradicted
+    ]
+    assert {row.event for row in filled if row.cause_id in contradicted} == {
+        LedgerEvent.REFUND_RESERVED,
+        LedgerEvent.REFUND_SUCCEEDED,
+    }
+    assert [fault for part in proving.check_all(snapshot) for fault in part.faults] == []
+    apart = {(row.cause_id, row.event): row.posted_at for row in posted}
+    for row in filled:
+        before = apart.get((row.cause_id, row.event), row.posted_at)
+        assert abs(row.posted_at - before) < timedelta(seconds=2)
+    with pytest.raises(sa.exc.DBAPIError), transaction() as tx:
+        tx.execute(sa.delete(Entry.__table__))
+
+
+def _untimed(row: sa.Row) -> dict[str, object]:
+    return {name: value for name, value in row._mapping.items() if name != "posted_at"}
 
 
 def _only(names: list[str], rows: list[sa.Row]) -> list[list[object]]:

@@ -15,7 +15,7 @@ from itertools import count
 import pytest
 
 from app import queue
-from app.charges import attempts, incidents, refund_sending, refunds, settle, states
+from app.charges import attempts, bookings, incidents, refund_sending, refunds, settle, states
 from app.charges.states import AttemptState
 from app.money import Money
 from tests.conftest import running
@@ -134,6 +134,10 @@ def give_up_after_one_answer(patch):
     patch.setattr(queue, "put_back", lambda tx, claim, _due_at: queue.finish(tx, claim))
 
 
+def forget_to_post(patch):
+    patch.setattr(bookings, "post", lambda *_: None)
+
+
 # What somebody might do, the rule that sees it, and a seed shortly before one whose story does.
 BLUNDERS = {
     close_by_guess: ("I-16", 5),
@@ -143,6 +147,7 @@ BLUNDERS = {
     believe_that_closed_is_final: ("moved while it was locked", 15),
     take_a_new_refund_number_each_time: ("I-15", 0),
     give_up_after_one_answer: ("I-45", 0),
+    forget_to_post: ("I-25", 0),
 }
 
 

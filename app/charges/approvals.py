@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from sqlalchemy import Connection
 
 from app import queue
-from app.charges import refunds
+from app.charges import bookings, refunds
 from app.charges.models import Refund
 from app.charges.present import refund_fact
 from app.charges.states import RefundState, move
@@ -62,6 +62,7 @@ def decline(merchant_id: str, refund_id: str, *, by: Actor) -> None:
                 sequence=refunds.NEXT_SEQUENCE,
             )
         )
+        bookings.post_declined(tx, moved)
         refunds.recount(tx, moved)
         emit(tx, refund_fact(types.REFUND_FAILED, moved))
         refunds.note(tx, by, Action.REFUND_DECLINED, moved)

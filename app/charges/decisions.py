@@ -13,13 +13,14 @@ import sqlalchemy as sa
 import structlog
 from sqlalchemy import Connection
 
-from app.charges import incidents, refunds, unclaimed
+from app.charges import bookings, incidents, refunds, unclaimed
 from app.charges.models import Attempt, Charge, Decision, Refund
 from app.charges.settle import announce, pay_charge
 from app.charges.states import Deed
 from app.db import moment, reading, retried, table_of, transaction
 from app.errors import Conflict, InvalidRequest, NotFound
 from app.ids import is_id, new_id
+from app.ledger import rates
 from app.merchants import audit
 from app.merchants.actor import SERVER, Actor
 from app.merchants.audit import Action
@@ -140,13 +141,19 @@ def _pay(press: Press, wanted: str | None, deed: Deed, return_surplus: bool) -> 
         paid = pay_charge(tx, row, charge.id, credited_minor, by_person=True)
         if paid is None:
             raise Conflict("the charge is paid already", code="charge_paid")
-        values = {"settles": True, "charge_id": charge.id, "credited_minor": credited_minor}
+        received = (row.received_currency, row.received_minor)
+        values = {
+            "settles": True,
+            "charge_id": charge.id,
+            "credited_minor": credited_minor,
+            "fee_minor": rates.foreseen(tx, row.merchant_id, row.account_id, *received),
+        }
         settling = tx.execute(_update(row).values(values).returning(*_attempts.c)).one()
         announce(tx, paid, settling, accepted_by=press.decided_by)
         surplus_minor = row.received_minor - credited_minor
         if surplus_minor and return_surplus:
             _send_back(tx, press, settling, surplus_minor, reason="surplus")
-        _record(tx, press, row, deed, credited_minor, charge=charge)
+        _record(tx, press, row, deed, credited_minor, charge=charge, settling=settling)
 
 
 def _find_charge(tx: Connection, row: sa.Row[Any], wanted: str) -> sa.Row[Any]:
@@ -182,11 +189,12 @@ def _record(
     minor: int,
     *,
     charge: sa.Row[Any] | None = None,
+    settling: sa.Row[Any] | None = None,
     note: str = "",
 ) -> None:
-    """Keep who decided what, and take what it was raised for off the list of incidents."""
-    tx.execute(
-        sa.insert(_decisions),
+    """Keep who decided what, post it, and take what it was raised for off the list of incidents."""
+    decision = tx.execute(
+        sa.insert(_decisions).returning(*_decisions.c),
         {
             "merchant_id": row.merchant_id,
             "id": new_id("dec"),
@@ -201,7 +209,8 @@ def _record(
             "decided_by": press.decided_by,
             "created_at": moment(tx),
         },
-    )
+    ).one()
+    bookings.post_decision(tx, settling or row, decision, livemode=row.livemode)
     failed = sa.select(_refunds.c.id).where(
         _refunds.c.merchant_id == row.merchant_id, _refunds.c.attempt_id == row.id, _refunds.c.automatic
     )

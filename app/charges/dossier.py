@@ -10,7 +10,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from app.charges import attempts, decisions, incidents, lifecycle, refund_search
+from app.charges import attempts, decisions, incidents, lifecycle, refund_search, statements
 from app.charges.states import ChargeState
 from app.webhooks import history
 from app.webhooks.history import DeliveryStory, Page
@@ -65,6 +65,7 @@ class Dossier:
     refunds: list[sa.Row[Any]]
     incidents: list[sa.Row[Any]]
     deliveries: list[DeliveryStory]
+    entries: list[sa.Row[Any]]  # of the ledger
     steps: list[Step]
 
 
@@ -93,7 +94,8 @@ def compile_dossier(merchant_id: str, charge_id: str) -> Dossier:
     for witness in _witnesses.values():
         steps += witness(merchant_id, charge.id)
     steps.sort(key=lambda step: (step.at.replace(microsecond=0), _RANK[step.turn]))
-    return Dossier(charge, was_canceled, tried, returned, raised, told, steps)
+    entries = statements.entries_of_attempts(merchant_id, [row.id for row in tried])
+    return Dossier(charge, was_canceled, tried, returned, raised, told, entries, steps)
 
 
 def _own_steps(charge: sa.Row[Any], was_canceled: bool) -> list[Step]:

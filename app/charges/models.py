@@ -173,6 +173,8 @@ class Attempt(Base):
     credited_minor: Mapped[int] = mapped_column(default=0)  # of that, what its charge took
     outside_minor: Mapped[int] = mapped_column(default=0)  # of that, what a person settled elsewhere
     refunded_minor: Mapped[int] = mapped_column(default=0)  # reserved or succeeded
+    fee_minor: Mapped[int | None]  # by the merchant's rate when a charge took it; None: there was none
+    fee_billed_minor: Mapped[int | None]  # as its provider's bill says
     next_step: Mapped[dict[str, Any] | None]  # what the payer must do, to show it again on reload
     step_expires_at: Mapped[datetime | None]  # when that goes stale; None: not before the order
     failure_code: Mapped[str | None] = mapped_column(sa.String(64))

@@ -18,7 +18,7 @@ import structlog
 from sqlalchemy import Connection
 
 from app import queue
-from app.charges import incidents, shifts
+from app.charges import bookings, incidents, shifts
 from app.charges.commands import NewRefund
 from app.charges.models import Attempt, Charge, Refund
 from app.charges.present import refund_fact
@@ -206,6 +206,7 @@ def reserve(tx: Connection, merchant_id: str, attempt_id: str, wanted: Reservati
             "sequence": 1,
         },
     ).one()
+    bookings.post_reserved(tx, refund)
     if not is_held:
         queue.put(tx, Kind.REFUND, merchant_id, refund_id, refund.created_at)
     emit(tx, refund_fact(types.REFUND_CREATED, refund))
@@ -249,10 +250,12 @@ def settle_refund(tx: Connection, account_id: str, result: RefundResult) -> bool
     )
     if moved is None:
         return False
+    had_failed = refund.state == RefundState.FAILED
+    bookings.post_refund_end(tx, moved, account_id, had_failed=had_failed)
     if to == RefundState.FAILED:
         recount(tx, moved)
         _tell(tx, moved, "refund_failed", f"could not go back: {moved.failure_code}")
-    elif refund.state == RefundState.FAILED:
+    elif had_failed:
         _tell(tx, moved, "refund_contradicted", "went back after all, although it was said to have failed")
         if recount(tx, moved):
             _tell(tx, moved, "refund_exceeds", "went back beyond what was received")

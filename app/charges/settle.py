@@ -16,13 +16,14 @@ import structlog
 from sqlalchemy import Connection
 
 from app import clock, queue
-from app.charges import incidents, refunds
+from app.charges import bookings, incidents, refunds
 from app.charges.models import Attempt, Charge
 from app.charges.present import charge_fact, payment_json
 from app.charges.states import AttemptState, ChargeState, move
 from app.db import insert_or_skip, moment, table_of
 from app.errors import UnknownPayment
 from app.ids import new_id
+from app.ledger import rates
 from app.merchants.accounts import OpenAccount
 from app.merchants.models import ProviderAccount
 from app.money import Money
@@ -45,12 +46,23 @@ _REF_IS_TAKEN = sa.exists().where(
 )
 # Locked, so that what follows is decided on a state that stands still (SQLite has one writer anyway).
 _FIND: sa.Select[Any] = (
-    sa.select(*_attempts.c, _REF_IS_TAKEN.label("ref_is_taken"))
+    sa.select(
+        *_attempts.c,
+        _accounts.c.livemode,
+        _REF_IS_TAKEN.label("ref_is_taken"),
+        rates.current_rate(_attempts.c.merchant_id, _attempts.c.account_id, _attempts.c.currency).label(
+            "fee_rate_id"
+        ),
+    )
+    .join(
+        _accounts,
+        sa.and_(_accounts.c.merchant_id == _attempts.c.merchant_id, _accounts.c.id == _attempts.c.account_id),
+    )
     .where(
         _attempts.c.account_id == sa.bindparam("account_id"),
         _attempts.c.out_trade_no == sa.bindparam("out_trade_no"),
     )
-    .with_for_update()
+    .with_for_update(of=_attempts)
 )
 # Two accounts may share their credentials: a message for one must not book its money at the other, too.
 _GIVEN_OUT = sa.select(_attempts.c.id).where(
@@ -86,6 +98,7 @@ def settle(tx: Connection, account_id: str, result: PaymentResult) -> Verdict:
             "account_id": account_id,
             "out_trade_no": result.out_trade_no,
             "provider_ref": result.provider_ref,
+            "now": moment(tx),
         },
     ).first()
     if attempt is None:
@@ -116,7 +129,7 @@ def settle_unknown(tx: Connection, account: OpenAccount, result: PaymentResult) 
         return False
     now = clock.now()
     booked = tx.execute(
-        insert_or_skip(tx, _attempts),
+        insert_or_skip(tx, _attempts, *_attempts.c),
         {
             "merchant_id": account.merchant_id,
             "id": new_id("at"),
@@ -135,8 +148,9 @@ def settle_unknown(tx: Connection, account: OpenAccount, result: PaymentResult) 
             "expires_at": result.paid_at or now,
             "finished_at": now,
         },
-    )
-    if booked.rowcount == 1:
+    ).first()
+    if booked is not None:
+        bookings.post_payment(tx, booked, livemode=account.livemode)
         log.info("unknown money booked", out_trade_no=result.out_trade_no, amount=str(received))
         return True
     with suppress(UnknownPayment):  # The number is new, and the provider's own number is not.
@@ -204,10 +218,13 @@ def _take_money(tx: Connection, attempt: sa.Row[Any], result: PaymentResult) -> 
         received_minor=received.minor if received else None,
         received_currency=received.currency if received else None,
         credited_minor=attempt.amount_minor if charge is not None else 0,
+        fee_minor=_foreseen_fee(tx, attempt) if charge is not None else None,
         finished_at=clock.now(),
     )
     if taken is None:  # The row is locked, so this cannot be; if it is, nothing of it may stay.
         raise RuntimeError(f"attempt {attempt.id} moved while it was locked")
+    if received is not None:
+        bookings.post_payment(tx, taken, livemode=attempt.livemode)
     if charge is not None:
         announce(tx, charge, taken)
         verdict = Verdict.PAID
@@ -218,6 +235,12 @@ def _take_money(tx: Connection, attempt: sa.Row[Any], result: PaymentResult) -> 
         "settled", verdict=verdict, charge_id=attempt.charge_id, attempt_id=attempt.id, amount=str(received)
     )
     return verdict
+
+
+def _foreseen_fee(tx: Connection, attempt: sa.Row[Any]) -> int | None:
+    if attempt.fee_rate_id is None:
+        return None
+    return rates.fee_by(tx, attempt.merchant_id, attempt.fee_rate_id, attempt.amount_minor)
 
 
 def _send_back(tx: Connection, attempt: sa.Row[Any], result: PaymentResult) -> Verdict:
@@ -292,7 +315,7 @@ def _learn_amount(tx: Connection, attempt: sa.Row[Any], result: PaymentResult) -
     """What was held without an amount, or under another payment's number, is known to be money now."""
     if result.amount is None or attempt.ref_is_taken:
         return
-    tx.execute(
+    known = tx.execute(
         sa.update(_attempts)
         .where(_attempts.c.merchant_id == attempt.merchant_id, _attempts.c.id == attempt.id)
         .values(
@@ -300,7 +323,9 @@ def _learn_amount(tx: Connection, attempt: sa.Row[Any], result: PaymentResult) -
             received_currency=result.amount.currency,
             provider_ref=result.provider_ref,
         )
-    )
+        .returning(*_attempts.c)
+    ).one()
+    bookings.post_payment(tx, known, livemode=attempt.livemode)
 
 
 def _give_up(tx: Connection, attempt: sa.Row[Any], result: PaymentResult) -> Verdict:

@@ -12,6 +12,7 @@ from app.cli.accounts import account_group
 from app.cli.doctor import doctor_command
 from app.cli.events import events_group
 from app.cli.grade import webhooks_group
+from app.cli.ledger import ledger_group
 from app.cli.listen import listen_command
 from app.cli.records import charge_group, endpoint_group, key_group, merchant_group
 from app.cli.serve import serve_command
@@ -28,6 +29,7 @@ COMMANDS = (
     merchant_group,
     user_group,
     audit_group,
+    ledger_group,
     key_group,
     account_group,
     endpoint_group,

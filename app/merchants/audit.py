@@ -75,6 +75,7 @@ class Action(StrEnum):
     PROVIDER_CHANGED = "provider_account.changed"
     PROVIDER_ENABLED = "provider_account.enabled"
     PROVIDER_DISABLED = "provider_account.disabled"
+    RATE_ADDED = "provider_account.rate_added"
 
 
 @dataclass(frozen=True, slots=True)

@@ -49,6 +49,7 @@ WORDS = {
     Action.PROVIDER_CHANGED: _l("Provider credentials changed"),
     Action.PROVIDER_ENABLED: _l("Provider connected again"),
     Action.PROVIDER_DISABLED: _l("Provider disconnected"),
+    Action.RATE_ADDED: _l("Fee rate added"),
 }
 KINDS = {
     "sign_in": _l("Sign-ins"),

@@ -26,6 +26,7 @@ class Permission(StrEnum):
     SHIFTS_ALL = "shifts:all"  # close one that somebody forgot
     UNCLAIMED_READ = "unclaimed:read"
     UNCLAIMED_WRITE = "unclaimed:write"
+    LEDGER_READ = "ledger:read"  # balances, statements, entries
     INCIDENTS_READ = "incidents:read"
     INCIDENTS_WRITE = "incidents:write"
     WEBHOOKS_READ = "webhooks:read"
@@ -54,7 +55,10 @@ class Role(StrEnum):
 
 
 _P = Permission
-_READ_BOOKS = {_P.HOME_READ, _P.CHARGES_READ, _P.REFUNDS_READ, _P.UNCLAIMED_READ, _P.INCIDENTS_READ}
+_READ_BOOKS = {
+    *(_P.HOME_READ, _P.CHARGES_READ, _P.REFUNDS_READ, _P.UNCLAIMED_READ, _P.INCIDENTS_READ),
+    _P.LEDGER_READ,
+}
 
 GRANTS: dict[Role, frozenset[Permission]] = {
     Role.OWNER: frozenset(Permission),
@@ -211,6 +215,10 @@ ROUTES: dict[str, Permission] = {
     "charges.set_aside_unclaimed": _P.UNCLAIMED_WRITE,
     "charges.list_incidents": _P.INCIDENTS_READ,
     "charges.resolve_incident": _P.INCIDENTS_WRITE,
+    "ledger.show": _P.LEDGER_READ,
+    "statements.download_csv": _P.LEDGER_READ,
+    "statements.download_pdf": _P.LEDGER_READ,
+    "ledger.add_rate": _P.PROVIDERS_WRITE,
     "batch.show": _P.CHARGES_WRITE,
     "batch.upload": _P.CHARGES_WRITE,
     "refunds.list_refunds": _P.REFUNDS_READ,

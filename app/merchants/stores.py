@@ -115,6 +115,15 @@ def page_of_stores(
     return (page[::-1] if backwards else page), len(rows) > limit
 
 
+def names_of(merchant_id: str, *, livemode: bool) -> dict[str, str]:
+    """The name of every store in one mode, by its id."""
+    query = sa.select(_stores.c.id, _stores.c.name).where(
+        _stores.c.merchant_id == merchant_id, _stores.c.livemode == livemode
+    )
+    with reading() as connection:
+        return {row.id: row.name for row in connection.execute(query.order_by(_stores.c.id))}
+
+
 def _own(merchant_id: str, store_id: str, livemode: bool) -> list[sa.ColumnElement[bool]]:
     return [
         _stores.c.merchant_id == merchant_id,

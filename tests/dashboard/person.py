@@ -16,7 +16,8 @@ from tests.conftest import Shop
 ROOMS = (
     *("merchants", "door", "security", "policy", "team", "audit", "branding", "provider_accounts"),
     *("charges", "lists", "printing", "batch", "code_printing", "simulator"),
-    *("till", "shifts", "refunds", "codes", "stores", "webhooks", "keys", "request_logs"),
+    *("till", "shifts", "refunds", "ledger", "statements"),
+    *("codes", "stores", "webhooks", "keys", "request_logs"),
 )
 
 
