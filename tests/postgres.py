@@ -72,7 +72,7 @@ _OTHERS: LiteralString = (
 _SHAPE: LiteralString = (
     "SELECT (SELECT sum(oid::bigint) FROM pg_class WHERE relnamespace = 'public'::regnamespace),"
     " (SELECT sum(oid::bigint) FROM pg_constraint), (SELECT sum(oid::bigint) FROM pg_trigger),"
-    " (SELECT count(*) FROM pg_attribute)"
+    " (SELECT count(*) FROM pg_attribute), (SELECT string_agg(version_num, ',') FROM alembic_version)"
 )
 _TABLES: LiteralString = (
     "SELECT tablename FROM pg_tables WHERE schemaname = 'public' AND tablename <> 'alembic_version'"
@@ -118,7 +118,7 @@ class Cluster:
 
     def empty(self, url: str, template: str) -> bool:
         """Take all rows out of a copy of ``template``, so that it is as good as a new one; False if it is
-        not: somebody is still connected, or its tables were altered.
+        not: somebody is still connected, or its tables or their version were altered.
 
         Fifty times as fast as to make a database anew.
         """

@@ -42,7 +42,7 @@ def test_two_days_of_payments_are_in_the_books_at_their_times(run, owner):
     assert {at.hour for at in times} <= set(range(8, 20))
     assert max(times) < AFTERNOON
     today = overview_of(owner, livemode=False).today[0]
-    assert today.count == len([at for at in times if at.day == 25])
+    assert today.so_far.count == len([at for at in times if at.day == 25])
     codes = rows_of(QRCode)
     assert sum([code.scans for code in codes]) == len([each for each in charges if each.qr_code_id])
     assert brand.find(owner).accent == trade.ACCENT
