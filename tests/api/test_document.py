@@ -22,7 +22,7 @@ from tests.books import log_call, make_paid
 from tests.conftest import Shop
 
 # For each operation and mode.  `make fuzz-api` asks for more.
-CASES = int(os.environ.get("FUZZ_CASES", "20"))
+CASES = int(os.environ.get("FUZZ_CASES", "10"))
 ACTS = ("/begin", "/pay", "/decline", "/levers")  # at a wallet, which may say no
 ONLY_SQLITE = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 
