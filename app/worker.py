@@ -29,7 +29,7 @@ from app.merchants import idempotency, journal
 from app.queue import Claim, Kind
 from app.runtime import settings
 from app.webhooks import endpoints, retention
-from app.webhooks.courier import Courier
+from app.webhooks.courier import RECORDERS, Courier
 from app.webhooks.hosts import HostPace
 
 # Each kind of job and who does it.  Deliveries are not here: a thread of their own drives many at once.
@@ -88,8 +88,8 @@ def run(app: Flask, is_over: Callable[[], bool], *, hands: int = HANDS) -> bool:
 
 
 def desk_for(app: Flask) -> ThreadPoolExecutor:
-    """Two threads beside the courier's: one claims while the other records."""
-    return ThreadPoolExecutor(2, "desk", initializer=lambda: app.app_context().push())
+    """Threads beside the courier's: one claims while the others record."""
+    return ThreadPoolExecutor(1 + RECORDERS, "desk", initializer=lambda: app.app_context().push())
 
 
 def _enter(app: Flask, loop: Callable[[threading.Event], None], stop: threading.Event) -> None:
@@ -98,7 +98,7 @@ def _enter(app: Flask, loop: Callable[[threading.Event], None], stop: threading.
 
 
 def _deliver(app: Flask, stop: threading.Event) -> None:
-    """The thread of the webhooks, with two more that claim and record for it."""
+    """The thread of the webhooks, with others that claim and record for it."""
     with desk_for(app) as desk:
         guard, per_s = endpoints.guard_of(settings()), settings().webhook_host_rate
         sender = Sender(guard, proxy=settings().webhook_proxy)
