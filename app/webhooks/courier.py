@@ -21,10 +21,10 @@ from app.webhooks.hosts import HostPace
 from app.webhooks.lanes import SLOW_S, Lanes
 from app.webhooks.signature import headers_for, schemes_of
 
-BATCH = 200
-RECORD_AT = 100  # results are written when there are so many,
+BATCH = 400
+RECORD_AT = 200  # results are written when there are so many,
 RECORDERS = 2  # writing at once: the database, and not one line to it, sets the pace
-UNRECORDED_MAX = 300  # answers in memory; a kill makes us send them again, so with more of them we wait
+UNRECORDED_MAX = 400  # answers in memory; a kill makes us send them again, so with more of them we wait
 RECORD_AFTER_S = 0.1  # or when the oldest is this old: nobody's result waits for a slow neighbour
 RINGS_MAX = 1000  # kept open in memory
 POLL_S = 0.01  # how often to look for new work while some is on the wire
