@@ -3,7 +3,8 @@
 The last resort: callbacks were lost, queries failed or said nothing, and the provider's accountants
 know.  For each line about an attempt or refund of ours that is not settled the provider is asked once
 more, and what it says goes through the usual doors.  Only of a refund does the bill itself prove
-something: a line with our number and amount is money that went back.
+something: a line with our number and amount is money that went back.  And of each payment it says what
+the provider kept.
 
 Differences of any other kind are for reconciliation to find.
 """
@@ -20,11 +21,11 @@ import sqlalchemy as sa
 import structlog
 
 from app import clock, queue
-from app.charges import attempts, incidents, refund_sending, refunds
+from app.charges import attempts, fees, incidents, refund_sending, refunds
 from app.charges.models import Attempt, Refund
 from app.charges.states import AttemptState, RefundState
 from app.db import is_among, moment, reading, table_of, transaction
-from app.errors import ProviderError, ProviderRejected, ProviderUnreachable
+from app.errors import Conflict, InvalidRequest, ProviderError, ProviderRejected, ProviderUnreachable
 from app.merchants import accounts
 from app.merchants.accounts import OpenAccount
 from app.merchants.models import ProviderAccount
@@ -57,6 +58,17 @@ _OPEN_REFUNDS = refund_sending.WITH_ATTEMPT.where(
 )
 
 
+# Paid, and no bill has said yet what that cost.
+_UNBILLED = sa.select(
+    _attempts.c.merchant_id, _attempts.c.id, _attempts.c.out_trade_no, _attempts.c.received_currency
+).where(
+    _attempts.c.account_id == sa.bindparam("account_id"),
+    is_among(_attempts.c.out_trade_no, "numbers"),
+    _attempts.c.received_minor.is_not(None),
+    _attempts.c.fee_billed_minor.is_(None),
+)
+
+
 @dataclass(frozen=True, slots=True)
 class Tally:
     """What a bill was good for.  ``unanswered``: asked about, and the provider said nothing of use."""
@@ -85,6 +97,7 @@ def go_through(account_id: str, day: date) -> Tally:
     tally = Tally()
     while batch := list(islice(lines, BATCH)):
         tally += Tally(lines=len(batch)) + _settle_payments(account, batch) + _settle_refunds(account, batch)
+        _book_fees(account, batch)
     log.info("bill", account_id=account_id, day=day.isoformat(), lines=tally.lines, open=tally.unanswered)
     return tally
 
@@ -172,6 +185,24 @@ def _settle_refunds(account: OpenAccount, batch: Sequence[StatementLine]) -> Tal
         with transaction() as tx:
             settled += refunds.settle_refund(tx, account.id, result)
     return Tally(refunds_settled=settled, unanswered=unanswered)
+
+
+def _book_fees(account: OpenAccount, batch: Sequence[StatementLine]) -> None:
+    """What the provider kept of each payment, in one transaction; what makes no sense is left alone."""
+    lines = {line.out_trade_no: line for line in batch if line.kind == "payment" and line.out_trade_no}
+    paid = _look_up(_UNBILLED, account, list(lines))
+    if not paid:
+        return
+    with transaction() as tx:
+        for attempt in paid:
+            # A fee is money that left the merchant, so it is negative on a bill.
+            fee = lines[attempt.out_trade_no].fee
+            try:
+                if fee.currency != attempt.received_currency:
+                    raise InvalidRequest(f"it is in {fee.currency}")
+                fees.correct_fee(tx, attempt.merchant_id, attempt.id, -fee.minor)
+            except (Conflict, InvalidRequest) as refusal:  # raised before anything of it is written
+                log.warning("fee not booked", attempt_id=attempt.id, detail=refusal.detail)
 
 
 def _outcome_of(account: OpenAccount, refund: sa.Row[Any], line: StatementLine) -> RefundResult | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 
 import pytest
@@ -14,6 +15,7 @@ from app.charges.refunds import settle_refund
 from app.charges.states import ChargeState, RefundState
 from app.db import transaction
 from app.errors import NotFound, ProviderRejected, ProviderUnreachable
+from app.ledger.models import Entry
 from app.merchants.models import ProviderAccount
 from app.money import Money
 from app.providers.base import Outcome, RefundResult, StatementLine
@@ -60,6 +62,29 @@ def test_the_bill_alone_does_not_pay(merchant):
     provider.queries, provider.bill = [SILENCE], [payment_line(number)]
     assert bills.go_through(merchant.account_id, TODAY) == Tally(lines=1, unanswered=1)
     assert row_of(Charge).state == ChargeState.PENDING
+
+
+def test_what_the_provider_kept_is_booked_once(merchant):
+    number = make_attempt(merchant, make_charge(merchant).id)
+    provider = stand_in(merchant)
+    provider.queries, provider.bill = [Outcome.SUCCEEDED], [payment_line(number)]
+    for _ in range(2):
+        bills.go_through(merchant.account_id, TODAY)
+        assert row_of(Attempt).fee_billed_minor == 1
+        fee = row_of(Entry, event="fee_adjusted")
+        assert (fee.debit, fee.credit, fee.amount_minor) == ("fees", f"clearing:{merchant.account_id}", 1)
+
+
+@pytest.mark.parametrize("fee", [Money(-1251, "CNY"), Money(1, "CNY"), Money(-1, "USD")])
+def test_a_fee_that_makes_no_sense_is_left_alone_and_holds_up_no_other(merchant, fee):
+    for _ in range(2):
+        make_paid(merchant)
+    numbers = [attempt.out_trade_no for attempt in rows_of(Attempt)]
+    odd = replace(payment_line(numbers[0]), fee=fee)
+    stand_in(merchant).bill = [odd, payment_line(numbers[1])]
+    assert bills.go_through(merchant.account_id, TODAY) == Tally(lines=2)
+    assert row_of(Attempt, out_trade_no=numbers[0]).fee_billed_minor is None
+    assert row_of(Attempt, out_trade_no=numbers[1]).fee_billed_minor == 1
 
 
 def test_lines_of_others_and_without_a_number_are_counted_and_left(merchant):
