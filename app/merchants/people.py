@@ -17,7 +17,7 @@ from sqlalchemy import Connection
 
 from app import clock
 from app.db import reading, table_of, transaction
-from app.errors import Conflict, InvalidRequest, NotAuthenticated, NotFound
+from app.errors import Conflict, InvalidRequest, NotAuthenticated
 from app.ids import new_id
 from app.merchants import audit, guessing, sessions
 from app.merchants.actor import SERVER, Actor
@@ -246,17 +246,6 @@ def hash_password(password: str) -> str:
     if not PASSWORD_CHARS_MIN <= len(password) <= 200:
         raise InvalidRequest(f"a password has {PASSWORD_CHARS_MIN} to 200 characters", param="password")
     return _hasher.hash(password)
-
-
-def find_person(merchant_id: str, user_id: str) -> sa.Row[Any]:
-    """One person of a merchant.  Raises NotFound."""
-    with reading() as connection:
-        row = connection.execute(
-            sa.select(_users).where(_users.c.merchant_id == merchant_id, _users.c.id == user_id[:40])
-        ).first()
-    if row is None:
-        raise NotFound("no such person")
-    return row
 
 
 def _use_link(tx: Connection, token: str, *, is_reset: bool) -> sa.Row[Any]:
