@@ -112,8 +112,9 @@ def authenticated(body: bytes) -> Merchant:
         merchant = merchants.find(db, claim.mchid)
     if merchant is None:
         raise Refusal("SIGN_ERROR", "商户号不存在")
-    # Clients that read the number off the certificate write it in lower case, and live with that.
-    if claim.serial_no.upper() != merchant.serial:
+    # Clients that read the number off the certificate write it in lower case, with or without its leading
+    # zeros, and live with that.
+    if claim.serial_no.upper().lstrip("0") != merchant.serial.lstrip("0"):
         raise Refusal("SIGN_ERROR", "商户API证书序列号有误。请使用证书相关命令或工具查看证书序列号")
     message = wire.request_message(request.method, _target(), claim, body)
     if not rsakeys.verifies(merchant.public_key, message, claim.signature):

@@ -325,3 +325,20 @@ def test_names_of_keys_and_serials() -> None:
 def test_an_error_without_a_status_of_its_own_is_a_bad_request() -> None:
     assert Refusal("SOMETHING_NEW").status == 400
     assert Refusal("NOT_ENOUGH").status == 403
+
+
+@pytest.mark.parametrize(
+    "spelt", [str, lambda number: number.zfill(40), lambda number: number.lstrip("0").lower()]
+)
+def test_a_certificates_number_is_known_with_and_without_its_leading_zeros(
+    far: Any, app_key: Any, spelt: Any
+) -> None:
+    """One in 130 random numbers begins with a zero byte."""
+    subject = keys._subject("1900000009")
+    issuer = rsakeys.Issuer(subject, app_key)
+    cert = rsakeys.certificate(subject, app_key.public_key(), issuer, serial=0x0ABC)
+    mch = wechat.join(far, app_key, cert=cert, mchid="1900000009")
+    mch.facts["merchant_serial"] = spelt(mch.facts["merchant_serial"])
+    assert mch.ask("POST", NATIVE, order(mch)).status == 200
+    mch.facts["merchant_serial"] = "1ABC"
+    assert mch.ask("POST", NATIVE, order(mch)).status == 401
