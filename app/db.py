@@ -277,14 +277,15 @@ def is_among(column: sa.ColumnElement[Any], name: str) -> sa.ColumnElement[bool]
 
 
 def are_among(
-    first: sa.ColumnElement[Any], second: sa.ColumnElement[Any], name: str
+    first: sa.Column[Any], second: sa.Column[Any], name: str, *also: sa.ColumnElement[bool]
 ) -> sa.ColumnElement[bool]:
     """``(first, second) IN (…)`` for pairs of texts, ``[[a, b], …]`` bound to ``name``: ``is_among`` for two.
 
-    A list for each column would be tried in all combinations: with 16 merchants in a batch that took six
-    times as long, and PostgreSQL soon read the whole table instead.
+    ``also`` are conditions that the index to be used needs besides.  A list for each column would be tried
+    in all combinations: with 16 merchants in a batch that took six times as long, and PostgreSQL soon read
+    the whole table instead.
     """
-    return _AreAmong(first, second, sa.bindparam(name, type_=sa.JSON()))
+    return _AreAmong(first, second, sa.bindparam(name, type_=sa.JSON()), *also)
 
 
 def insert_many(tx: Connection, table: sa.Table, rows: Sequence[Mapping[str, Any]]) -> None:
@@ -364,18 +365,24 @@ class _AreAmong(FunctionElement[Any]):
 
 @compiles(_AreAmong, "sqlite")
 def _pairs_in_json(element: _AreAmong, compiler: SQLCompiler, **more: Any) -> str:
-    first, second, pairs = [compiler.process(clause, **more) for clause in element.clauses]
+    first, second, pairs, *also = [compiler.process(clause, **more) for clause in element.clauses]
     found = f"SELECT value ->> 0, value ->> 1 FROM json_each({pairs})"  # noqa: S608 - both are our own SQL
-    return f"({first}, {second}) IN ({found})"
+    return " AND ".join([f"({first}, {second}) IN ({found})", *also])
 
 
 @compiles(_AreAmong, "postgresql")
 def _pairs_in_elements(element: _AreAmong, compiler: SQLCompiler, **more: Any) -> str:
-    first, second, pairs = [compiler.process(clause, **more) for clause in element.clauses]
-    texts = f"SELECT pair ->> 0 AS a, pair ->> 1 AS b FROM json_array_elements({pairs}) AS pair"  # noqa: S608
-    # MATERIALIZED, or each comparison takes the texts out of the JSON again: seven times as long, and minutes
-    # where a plan compares all with all.
-    return f"({first}, {second}) IN (WITH pairs AS MATERIALIZED ({texts}) SELECT a, b FROM pairs)"  # noqa: S608
+    """Each row by its place, and each place by the index: OFFSET leaves no other way.
+
+    A plain IN is planned by how many rows the table seemed to have: in a queue that was empty then, it
+    compares all with all.  What must still hold when a row was waited for is said beside this.
+    """
+    first, second, pairs, *also = [compiler.process(clause, **more) for clause in element.clauses]
+    table = compiler.preparer.format_table(next(iter(element.clauses)).table)
+    same = " AND ".join([f"{first} = pair ->> 0", f"{second} = pair ->> 1", *also])
+    one = f"SELECT {table}.ctid FROM {table} WHERE {same} OFFSET 0"  # noqa: S608 - all of it is our own SQL
+    every = f"SELECT found.ctid FROM json_array_elements({pairs}) AS pair, LATERAL ({one}) AS found"  # noqa: S608
+    return f"{table}.ctid = ANY (ARRAY({every}))"
 
 
 _PG_CLOCK = sa.select(sa.func.clock_timestamp())

@@ -219,8 +219,7 @@ _DROP = sa.delete(_jobs).where(
     _jobs.c.subject_id == sa.bindparam("of_subject_id"),
 )
 _OURS = (
-    are_among(_jobs.c.merchant_id, _jobs.c.subject_id, "pairs"),
-    _jobs.c.kind == sa.bindparam("claim_kind"),
+    are_among(_jobs.c.merchant_id, _jobs.c.subject_id, "pairs", _jobs.c.kind == sa.bindparam("claim_kind")),
     _jobs.c.token == sa.bindparam("claim_token"),
 )
 _FINISH = sa.delete(Job).where(*_OURS).returning(_jobs.c.merchant_id, _jobs.c.subject_id)

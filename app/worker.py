@@ -29,7 +29,7 @@ from app.merchants import idempotency, journal
 from app.queue import Claim, Kind
 from app.runtime import settings
 from app.webhooks import endpoints, retention
-from app.webhooks.courier import RECORDERS, Courier
+from app.webhooks.courier import Courier
 from app.webhooks.hosts import HostPace
 
 # Each kind of job and who does it.  Deliveries are not here: a thread of their own drives many at once.
@@ -88,8 +88,11 @@ def run(app: Flask, is_over: Callable[[], bool], *, hands: int = HANDS) -> bool:
 
 
 def desk_for(app: Flask) -> ThreadPoolExecutor:
-    """Threads beside the courier's: one claims while the others record."""
-    return ThreadPoolExecutor(1 + RECORDERS, "desk", initializer=lambda: app.app_context().push())
+    """A thread beside the courier's that claims and records.
+
+    One: with more of them they wait for the interpreter, and SQLite for its one writer, longer than they win.
+    """
+    return ThreadPoolExecutor(1, "desk", initializer=lambda: app.app_context().push())
 
 
 def _enter(app: Flask, loop: Callable[[threading.Event], None], stop: threading.Event) -> None:

@@ -23,8 +23,7 @@ from app.webhooks.signature import headers_for, schemes_of
 
 BATCH = 400
 RECORD_AT = 200  # results are written when there are so many,
-RECORDERS = 2  # writing at once: the database, and not one line to it, sets the pace
-UNRECORDED_MAX = 400  # answers in memory; a kill makes us send them again, so with more of them we wait
+UNRECORDED_MAX = 800  # answers in memory; a kill makes us send them again, so with more of them we wait
 RECORD_AFTER_S = 0.1  # or when the oldest is this old: nobody's result waits for a slow neighbour
 RINGS_MAX = 1000  # kept open in memory
 POLL_S = 0.01  # how often to look for new work while some is on the wire
@@ -85,7 +84,8 @@ class Courier:
         self._results: list[Result] = []
         self._turned_away: list[tuple[Claim, float]] = []
         self._claiming: Future[tuple[list[Parcel], int]] | None = None
-        self._recordings: dict[Future[Recorded], int] = {}  # under way, with how many results
+        self._recording: Future[Recorded] | None = None
+        self._being_recorded = 0  # results
         self._rings: dict[tuple[str, str], str] = {}
         self._record_by_s = 0.0
         self._next_claim_s = 0.0
@@ -100,13 +100,13 @@ class Courier:
             or self._turned_away
             or self._lanes.waiting
             or self._claiming
-            or self._recordings
+            or self._recording
         )
 
     @property
     def _room(self) -> int:
         """How many may leave now."""
-        unrecorded = len(self._results) + sum(self._recordings.values())
+        unrecorded = len(self._results) + self._being_recorded
         return max(0, min(self._sender.free, UNRECORDED_MAX - unrecorded))
 
     def step(self) -> int:
@@ -133,10 +133,10 @@ class Courier:
         self._turned_away += [(parcel.claim, 0.0) for parcel in self._lanes.clear_all()]
         while self._away:
             self._collect(POLL_S)
-        while self._recordings or self._results or self._turned_away:
+        while self._recording or self._results or self._turned_away:
             self._record()
-            for recording in list(self._recordings):
-                self._hear_of_records(recording)
+            if self._recording:
+                self._hear_of_records(self._recording)
 
     def _claim(self) -> int:
         now_s = time.monotonic()
@@ -223,9 +223,9 @@ class Courier:
         self._turned_away += [(parcel.claim, delay_s) for parcel, delay_s in self._lanes.turn_away(now_s)]
 
     def _record_if_time(self) -> None:
-        for recording in [each for each in self._recordings if each.done()]:
-            self._hear_of_records(recording)
-        if len(self._recordings) >= RECORDERS:
+        if self._recording and self._recording.done():
+            self._hear_of_records(self._recording)
+        if self._recording:
             return
         is_time = len(self._results) >= RECORD_AT or time.monotonic() >= self._record_by_s
         is_all = not self._away and not self._lanes.waiting
@@ -233,17 +233,17 @@ class Courier:
             self._record()
 
     def _record(self) -> None:
-        """Hand over what there is to record, unless everybody at the desk is still busy with that."""
-        if len(self._recordings) < RECORDERS and (self._results or self._turned_away):
+        """Hand over what there is to record, unless the desk is still busy with what it had."""
+        if self._recording is None and (self._results or self._turned_away):
             results, turned_away = self._results, self._turned_away
             self._results, self._turned_away = [], []
-            recording = self._desk.submit(_write_down, results, turned_away)
-            self._recordings[recording] = len(results)
-            if recording.done():
-                self._hear_of_records(recording)
+            self._recording = self._desk.submit(_write_down, results, turned_away)
+            self._being_recorded = len(results)
+            if self._recording.done():
+                self._hear_of_records(self._recording)
 
     def _hear_of_records(self, recording: Future[Recorded]) -> None:
-        del self._recordings[recording]
+        self._recording, self._being_recorded = None, 0
         recorded = recording.result()
         if recorded.failure is not None:
             self._results = recorded.results + self._results
@@ -260,7 +260,7 @@ class Courier:
 
     def _wait_at_the_desk(self) -> None:
         """With nothing on the wire, and nothing that may leave, there is nothing else to wait for."""
-        busy: list[Future[Any]] = [*self._recordings, *([self._claiming] if self._claiming else [])]
+        busy: list[Future[Any]] = [each for each in (self._recording, self._claiming) if each is not None]
         if busy and not (self._lanes.waiting and self._room):
             wait(busy, timeout=POLL_S, return_when=FIRST_COMPLETED)
 

@@ -56,7 +56,7 @@ _SUCCESS = range(200, 300)
 _GONE = 410
 _TAKE_IT_EASY = (429, 503)
 
-_deliveries, _events, _endpoints = Delivery.__table__, Event.__table__, WebhookEndpoint.__table__
+_deliveries, _events, _endpoints = table_of(Delivery), table_of(Event), table_of(WebhookEndpoint)
 _attempts = table_of(DeliveryAttempt)
 _AMONG = are_among(_deliveries.c.merchant_id, _deliveries.c.id, "pairs")
 # OFFSET keeps this a step of its own: joined with the others in whatever order old statistics suggest, it has
