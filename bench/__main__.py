@@ -37,7 +37,7 @@ def _parser() -> argparse.ArgumentParser:
         description="How fast Mafu is, as ratios to a floor: the barest program that does the same work, "
         "measured in the same run by turns.  Databases are made for the run and removed after it.",
         epilog="Paths: QR SVG, QR PNG, create charge, open checkout, status poll, callback to settled, "
-        "webhook.",
+        "webhook; webhook, two workers.",
     )
     parser.add_argument("--database", choices=[*DATABASES, "both"], default="both", help="default: both")
     parser.add_argument("--only", metavar="NAME", default="", help="paths whose name contains this")
@@ -58,12 +58,17 @@ def _scores(chosen: argparse.Namespace) -> Iterator[Score]:
 
 
 def _of_house(chosen: argparse.Namespace, kind: str, url: str, folder: Path) -> Iterator[Score]:
-    with house(url, folder) as built, webhooks.contest(built) as webhook:
+    with house(url, folder) as built, webhooks.town(built) as town:
         for contest in web.contests(built, folder):
             if chosen.only in contest.name:
                 yield play(contest, kind, chosen.rounds or ROUNDS)
-        if chosen.only in webhook.name:
-            yield play(webhook, kind, chosen.rounds or WEBHOOK_ROUNDS)
+        if chosen.only in webhooks.NAME:
+            with webhooks.contest(town) as contest:
+                yield play(contest, kind, chosen.rounds or WEBHOOK_ROUNDS)
+        # SQLite has one writer at a time, and so one worker.
+        if chosen.only in webhooks.TWO and kind != "sqlite":
+            with webhooks.crew_contest(town) as contest:
+                yield play(contest, kind, chosen.rounds or WEBHOOK_ROUNDS)
 
 
 main()

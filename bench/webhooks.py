@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
+from dataclasses import dataclass
 from itertools import cycle, islice
 from typing import Any
 
@@ -28,6 +29,7 @@ from app.webhooks.models import Event
 from app.webhooks.outbox import Fact, emit
 from app.webhooks.signature import headers_for, new_secret
 from app.worker import desk_for
+from bench.crew import Hand, crew
 from bench.house import House
 from bench.rounds import Block, Contest, Target
 from tests.conftest import ROOT
@@ -36,25 +38,82 @@ POSTS, FLOOR_POSTS = 1000, 4000
 MERCHANTS = SLOTS // 4  # an endpoint is sent four at once, so these fill every slot
 NAME = "webhook"
 TARGET = Target(due=0.1, then=0.3)
+TWO, CREW_POSTS = "webhook, two workers", 4000
+CREW_TARGET = Target(due=1.0, then=1.5)
 
 _jobs, _events = table_of(Job), table_of(Event)
 _DELIVERIES_LEFT = sa.select(sa.func.count()).where(_jobs.c.kind == Kind.DELIVER)
 
 
+@dataclass(frozen=True)
+class Town:
+    """Merchants who listen, and what there is to tell them."""
+
+    house: House
+    url: str  # of the receiver
+    shops: list[str]
+    charge_id: str
+    data: dict[str, Any]
+
+    def post(self, count: int) -> None:
+        """Make so many deliveries due."""
+        shop_of_each = islice(cycle(self.shops), count)
+        facts = [Fact(shop, False, types.CHARGE_CREATED, new_id("ch"), 1, self.data) for shop in shop_of_each]
+        with self.house.app.app_context(), transaction() as tx:
+            # What failed before would still be due, later.
+            assert tx.execute(_DELIVERIES_LEFT).scalar_one() == 0, "not everything was delivered"
+            emit(tx, *facts)
+
+
 @contextmanager
-def contest(house: House) -> Iterator[Contest]:
-    """The path, with a receiver in a process of its own."""
+def town(house: House) -> Iterator[Town]:
+    """Merchants with a receiver, which is a process of its own."""
     with _receiver() as url:
         with house.app.app_context():
             new = NewCharge(Money(1250, "CNY"), "一杯拿铁")
             charge = lifecycle.open_charge(house.shop.id, livemode=False, new=new)
             shops = [_listening_shop(number, url) for number in range(MERCHANTS)]
-            sender = Sender(endpoints.guard_of(settings()))
-            floor = _floor(url, _event_body(charge.id))
-            data = charge_json(charge)
-        with closing(sender), desk_for(house.app) as desk:
-            mafu = _mafu(house, Courier(sender, desk=desk), shops, data)
-            yield Contest(NAME, floor, mafu, TARGET)
+            built = Town(house, url, shops, charge.id, charge_json(charge))
+        yield built
+
+
+@contextmanager
+def contest(town: Town) -> Iterator[Contest]:
+    """One worker in this process against libcurl alone."""
+    with town.house.app.app_context():
+        sender = Sender(endpoints.guard_of(settings()))
+        floor = _floor(town.url, _event_body(town.charge_id))
+    with closing(sender), desk_for(town.house.app) as desk:
+        yield Contest(NAME, floor, _mafu(town, Courier(sender, desk=desk)), TARGET)
+
+
+@contextmanager
+def crew_contest(town: Town) -> Iterator[Contest]:
+    """Two workers against one, each a process: what is due is shared."""
+    with town.house.app.app_context():
+        environment = {
+            "DATABASE_URL": town.house.url,
+            "MAFU_DATA": str(settings().data),
+            "MAFU_SECRET_KEYS": ",".join(settings().secret_keys),
+            "MAFU_ENCRYPTION_KEYS": ",".join(settings().encryption_keys),
+        }
+    with crew(2, environment) as hands:
+        yield Contest(TWO, _hands(town, hands[:1]), _hands(town, hands), CREW_TARGET)
+
+
+def _hands(town: Town, hands: list[Hand]) -> Block:
+    def prepare() -> Callable[[], int]:
+        town.post(CREW_POSTS)
+        return run
+
+    def run() -> int:
+        for hand in hands:
+            hand.go()
+        for hand in hands:
+            hand.wait()
+        return CREW_POSTS
+
+    return prepare
 
 
 def _floor(url: str, body: bytes) -> Block:
@@ -92,18 +151,13 @@ def _floor(url: str, body: bytes) -> Block:
     return lambda: run
 
 
-def _mafu(house: House, courier: Courier, shops: list[str], data: dict[str, Any]) -> Block:
+def _mafu(town: Town, courier: Courier) -> Block:
     def prepare() -> Callable[[], int]:
-        shop_of_each = islice(cycle(shops), POSTS)
-        facts = [Fact(shop, False, types.CHARGE_CREATED, new_id("ch"), 1, data) for shop in shop_of_each]
-        with house.app.app_context(), transaction() as tx:
-            # What failed before would still be due, later.
-            assert tx.execute(_DELIVERIES_LEFT).scalar_one() == 0, "not everything was delivered"
-            emit(tx, *facts)
+        town.post(POSTS)
         return run
 
     def run() -> int:
-        with house.app.app_context():
+        with town.house.app.app_context():
             courier.step()
             while not courier.is_idle:
                 courier.step()
