@@ -8,6 +8,7 @@ PlatformError
  +- NotFound                no such thing, or not yours: the two look the same
  +- Conflict                the thing is in a state that forbids this
  |   +- IdempotencyMismatch the same Idempotency-Key came with another request
+ |   +- RequestUnderWay     what was asked before under this key still goes on: ask again in a moment
  +- TooManyRequests         wait ``retry_after_s`` seconds
  +- BadLink                 a payment link that we did not sign, or not for this charge
  +- SignatureMismatch       a message that its claimed sender did not sign
@@ -87,6 +88,13 @@ class IdempotencyMismatch(Conflict):
     """The same Idempotency-Key came with another method, path or body."""
 
     code = "idempotency_key_reused"
+
+
+class RequestUnderWay(Conflict):
+    """The first request with this Idempotency-Key still goes on: call again after ``retry_after_s``."""
+
+    code = "request_under_way"
+    retry_after_s = 2
 
 
 class TooManyRequests(PlatformError):

@@ -13,7 +13,7 @@ from werkzeug.exceptions import HTTPException
 from werkzeug.wrappers import Response as BaseResponse
 
 from app import errors
-from app.errors import PlatformError, TooManyRequests
+from app.errors import PlatformError, RequestUnderWay, TooManyRequests
 
 log = structlog.get_logger(__name__)
 
@@ -56,7 +56,7 @@ def init_app(app: Flask) -> None:
 def _platform_error(error: PlatformError) -> Response:
     status, kind = next(_STATUS[cls] for cls in type(error).__mro__ if cls in _STATUS)
     response = _render(status, kind, error.code, error.detail, getattr(error, "param", None))
-    if isinstance(error, TooManyRequests):
+    if isinstance(error, TooManyRequests | RequestUnderWay):
         response.headers["Retry-After"] = str(error.retry_after_s)
     elif status == 503:
         response.headers["Retry-After"] = str(_RETRY_S)

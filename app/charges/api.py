@@ -6,7 +6,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Annotated, Any
 
-from flask import Response, request
+from flask import Response
 from flask_openapi import APIBlueprint, Tag
 from flask_openapi.types import ResponseDict
 from pydantic import (
@@ -55,7 +55,7 @@ from app.charges.lifecycle import ChargeFilter
 from app.charges.present import charge_json, link_of
 from app.charges.states import ChargeState
 from app.merchants.auth import caller, require_key, require_scope
-from app.merchants.idempotency import Answer, once
+from app.merchants.once_api import done_once, done_once_in_steps
 from app.merchants.scopes import Scope
 from app.money import EXPONENTS, MINOR_MAX, Money
 from app.providers import REGISTRY
@@ -377,12 +377,10 @@ def create(header: OnceHeader, body: ChargeBody) -> Response:
     )
     who = caller()
 
-    def work(tx: Connection) -> Answer:
-        charge = lifecycle.create_charge(tx, who.merchant_id, livemode=who.livemode, new=new)
-        return Answer(dump(charge_json(charge)), 201)
+    def work(tx: Connection) -> dict[str, Any]:
+        return charge_json(lifecycle.create_charge(tx, who.merchant_id, livemode=who.livemode, new=new))
 
-    answer = once(who, header.idempotency_key, (request.method, request.path, request.get_data()), work)
-    return json_answer(answer.body, answer.status, replayed=answer.replayed)
+    return done_once(header, work, 201)
 
 
 @bp.get("/<charge_id>", summary="Read a charge", responses={200: ChargeAnswer, 404: ErrorAnswer})
@@ -425,13 +423,17 @@ def list_all(query: ChargeQuery) -> Response:
     responses={200: ChargeAnswer, 404: ErrorAnswer, 409: ErrorAnswer},
 )
 @validated
-def cancel(path: ChargePath) -> Response:
-    """Canceling twice is harmless, so no Idempotency-Key is needed.
+def cancel(path: ChargePath, header: OnceHeader) -> Response:
+    """Canceling twice is harmless, with and without an Idempotency-Key.
 
     Open attempts are closed at their provider first; money that still arrives goes back by itself.
     """
-    charge = lifecycle.cancel_charge(caller().merchant_id, path.charge_id, livemode=caller().livemode)
-    return json_answer(dump(charge_json(charge)))
+    who = caller()
+
+    def work() -> dict[str, Any]:
+        return charge_json(lifecycle.cancel_charge(who.merchant_id, path.charge_id, livemode=who.livemode))
+
+    return done_once_in_steps(header, work)
 
 
 @bp.post(
@@ -446,17 +448,21 @@ def cancel(path: ChargePath) -> Response:
     },
 )
 @validated
-def app_params(path: ChargePath, body: AppParamsBody) -> Response:
+def app_params(path: ChargePath, header: OnceHeader, body: AppParamsBody) -> Response:
     """What the wallet's mobile SDK needs to take this payment inside your own app.
 
     Ask on your server when the shopper has chosen, hand ``params`` to the SDK, and believe no result but
-    ``charge.paid``.  Asking again is harmless, so no Idempotency-Key is needed: while an attempt is open
-    its parameters are answered, fresh ones when they have run out.  Another provider closes it first.
+    ``charge.paid``.  Asking again is harmless and needs no Idempotency-Key: while an attempt is open its
+    parameters are answered, fresh ones when they have run out.  Another provider closes it first.
     402 is the wallet's no; after 503 nothing is known yet: ask again.
     """
     who = caller()
-    started = in_app.start_in_app(who.merchant_id, path.charge_id, body.provider, livemode=who.livemode)
-    return json_answer(dump(in_app.app_params_json(path.charge_id, body.provider, started)))
+
+    def work() -> dict[str, Any]:
+        started = in_app.start_in_app(who.merchant_id, path.charge_id, body.provider, livemode=who.livemode)
+        return in_app.app_params_json(path.charge_id, body.provider, started)
+
+    return done_once_in_steps(header, work)
 
 
 @bp.get("/<charge_id>/qr.svg", summary="The code as SVG", responses=drawing("image/svg+xml"))

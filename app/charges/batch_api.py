@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Literal
 
 from flask import Response, g, request
@@ -9,10 +10,11 @@ from flask_openapi import APIBlueprint, Tag
 from pydantic import BaseModel, ConfigDict, Field
 from werkzeug.exceptions import UnsupportedMediaType
 
-from app.answers import BODY_REFUSALS, REFUSALS, SECURITY, dump, json_answer, validated
+from app.answers import BODY_REFUSALS, REFUSALS, SECURITY, OnceHeader, validated
 from app.charges import batch
 from app.charges.batch import Outcome
 from app.merchants.auth import caller, require_key
+from app.merchants.once_api import done_once_in_steps
 
 bp = APIBlueprint(
     "batch_api",
@@ -88,7 +90,7 @@ class BatchAnswer(BaseModel):
 
 @bp.post("/batch", summary="Create charges from a file", responses={200: BatchAnswer, **BODY_REFUSALS})
 @validated
-def create() -> Response:
+def create(header: OnceHeader) -> Response:
     """Up to 1,000 lines of CSV in UTF-8 or GBK, at most 2 MB, sent as `text/csv`.
 
     Columns: `merchant_order_no`, `description`, and `amount` in minor units or `amount_major` such as
@@ -100,15 +102,22 @@ def create() -> Response:
         raise UnsupportedMediaType("send the file with Content-Type: text/csv")
     g.request_body = request.get_data()
     lines = batch.read_lines(g.request_body)
-    outcomes = batch.create_charges(caller().merchant_id, lines, livemode=caller().livemode)
+    who = caller()
+
+    def work() -> dict[str, Any]:
+        return _report(batch.create_charges(who.merchant_id, lines, livemode=who.livemode), who.livemode)
+
+    return done_once_in_steps(header, work)
+
+
+def _report(outcomes: Sequence[Outcome], livemode: bool) -> dict[str, Any]:
     words = [outcome.word for outcome in outcomes]
-    report = {
+    return {
         "object": "batch",
-        "livemode": caller().livemode,
+        "livemode": livemode,
         **{word: words.count(word) for word in ("created", "existing", "failed")},
         "data": [_line_json(outcome) for outcome in outcomes],
     }
-    return json_answer(dump(report))
 
 
 def _line_json(outcome: Outcome) -> dict[str, Any]:

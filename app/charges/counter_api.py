@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from flask import Response, request
 from flask_openapi import APIBlueprint, Tag
 from pydantic import BaseModel, ConfigDict, Field, StrictStr
 
-from app.answers import BODY_REFUSALS, REFUSALS, SECURITY, ErrorAnswer, dump, json_answer, validated
+from app.answers import BODY_REFUSALS, REFUSALS, SECURITY, ErrorAnswer, OnceHeader, validated
 from app.charges import counter, lifecycle
 from app.charges.api import ChargeAnswer, ChargePath
 from app.charges.counter import Till
 from app.charges.expand import OfCharge, charges_json
 from app.merchants.auth import caller, require_key
+from app.merchants.once_api import done_once_in_steps
 from app.providers import REGISTRY
 
 bp = APIBlueprint(
@@ -58,16 +59,20 @@ class PayCodeBody(BaseModel):
     responses={200: ChargeAnswer, 402: ErrorAnswer, 404: ErrorAnswer, 409: ErrorAnswer, **BODY_REFUSALS},
 )
 @validated
-def take(path: ChargePath, body: PayCodeBody) -> Response:
+def take(path: ChargePath, header: OnceHeader, body: PayCodeBody) -> Response:
     """Take the payment of whoever shows this code (付款码) at your till.
 
     `status` is `paid`, or `pending` while the shopper types a password or nothing is known: then read the
     charge every few seconds, or wait for `charge.paid`.  What comes to nothing is given up by itself after
     45 seconds, and `latest_attempt` says so; money that arrives all the same goes back.  402 is the
     wallet's no: ask for a fresh code.  The same code again, twice at once or sent once more, is the same
-    payment, so no Idempotency-Key is needed; for another charge it is refused with `pay_code_used`.
+    payment, with and without an Idempotency-Key; for another charge it is refused with `pay_code_used`.
     """
     who, till = caller(), Till(body.device_id, request.remote_addr or "127.0.0.1")
-    counter.take_code(who.merchant_id, path.charge_id, body.code, till, livemode=who.livemode)
-    charge = lifecycle.find(who.merchant_id, path.charge_id, livemode=who.livemode)
-    return json_answer(dump(charges_json([charge], [OfCharge.LATEST_ATTEMPT])[0]))
+
+    def work() -> dict[str, Any]:
+        counter.take_code(who.merchant_id, path.charge_id, body.code, till, livemode=who.livemode)
+        charge = lifecycle.find(who.merchant_id, path.charge_id, livemode=who.livemode)
+        return charges_json([charge], [OfCharge.LATEST_ATTEMPT])[0]
+
+    return done_once_in_steps(header, work)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated, Any
 
-from flask import Response, request
+from flask import Response
 from flask_openapi import APIBlueprint, Tag
 from pydantic import BaseModel, ConfigDict, Field, StrictInt, StrictStr
 from sqlalchemy import Connection
@@ -32,7 +32,7 @@ from app.charges.expand import OfRefund, refunds_json
 from app.charges.present import RefundStatus, refund_json
 from app.charges.refund_search import RefundFilter
 from app.merchants.auth import actor, caller, require_key, require_scope
-from app.merchants.idempotency import Answer, once
+from app.merchants.once_api import done_once
 from app.merchants.scopes import Scope
 from app.money import MINOR_MAX
 
@@ -205,12 +205,10 @@ def create(header: OnceHeader, body: RefundBody) -> Response:
     new = NewRefund(body.charge, body.amount, body.reason or "", body.metadata)
     who = caller()
 
-    def work(tx: Connection) -> Answer:
-        refund = refunds.create_refund(tx, who.merchant_id, new, livemode=who.livemode, by=actor())
-        return Answer(dump(refund_json(refund)), 201)
+    def work(tx: Connection) -> dict[str, Any]:
+        return refund_json(refunds.create_refund(tx, who.merchant_id, new, livemode=who.livemode, by=actor()))
 
-    answer = once(who, header.idempotency_key, (request.method, request.path, request.get_data()), work)
-    return json_answer(answer.body, answer.status, replayed=answer.replayed)
+    return done_once(header, work, 201)
 
 
 @bp.get("/<refund_id>", summary="Read a refund", responses={200: RefundAnswer, 404: ErrorAnswer})

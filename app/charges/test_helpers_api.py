@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Annotated, Any
 
+import sqlalchemy as sa
 from flask import Response
 from flask_openapi import APIBlueprint, Tag
 from flask_openapi.types import ResponseDict
 from pydantic import BaseModel, ConfigDict, Field, StrictInt, StrictStr
 
-from app.answers import BODY_REFUSALS, REFUSALS, SECURITY, ErrorAnswer, dump, json_answer, validated
+from app.answers import BODY_REFUSALS, REFUSALS, SECURITY, ErrorAnswer, OnceHeader, validated
 from app.charges import test_helpers
 from app.charges.api import ChargeAnswer, ChargePath
 from app.charges.present import charge_json
 from app.merchants.auth import caller, require_key
+from app.merchants.once_api import done_once_in_steps
 from app.money import MINOR_MAX
 from app.providers import REGISTRY
 
@@ -105,30 +108,32 @@ class LeverAnswer(BaseModel):
 
 @bp.post("/<charge_id>/begin", summary="Choose a wallet", responses=_ACTED)
 @validated
-def begin(path: ChargePath, body: WalletBody) -> Response:
+def begin(path: ChargePath, header: OnceHeader, body: WalletBody) -> Response:
     """The shopper chooses a wallet, scans its code and does nothing more: a payment under way.
 
     Begin with one wallet and pay with another, then pay with the first: the charge is paid twice.
     """
-    return _answer(test_helpers.begin(caller().merchant_id, path.charge_id, body.provider))
+    return _answer(header, lambda: test_helpers.begin(caller().merchant_id, path.charge_id, body.provider))
 
 
 @bp.post("/<charge_id>/pay", summary="Pay as a shopper", responses=_ACTED)
 @validated
-def pay(path: ChargePath, body: PayBody) -> Response:
+def pay(path: ChargePath, header: OnceHeader, body: PayBody) -> Response:
     """The shopper approves in the wallet; answered with the charge as it then stands.
 
     A charge that has expired, was canceled or is paid takes money only from a wallet with which somebody
     had begun before: that is how to make a late or a double payment.
     """
-    return _answer(test_helpers.pay(caller().merchant_id, path.charge_id, body.provider, body.amount))
+    return _answer(
+        header, lambda: test_helpers.pay(caller().merchant_id, path.charge_id, body.provider, body.amount)
+    )
 
 
 @bp.post("/<charge_id>/decline", summary="Decline as a shopper", responses=_ACTED)
 @validated
-def decline(path: ChargePath, body: WalletBody) -> Response:
+def decline(path: ChargePath, header: OnceHeader, body: WalletBody) -> Response:
     """The wallet refuses.  The charge stays pending: the shopper may try again."""
-    return _answer(test_helpers.decline(caller().merchant_id, path.charge_id, body.provider))
+    return _answer(header, lambda: test_helpers.decline(caller().merchant_id, path.charge_id, body.provider))
 
 
 @bp.post(
@@ -137,9 +142,9 @@ def decline(path: ChargePath, body: WalletBody) -> Response:
     responses={200: ChargeAnswer, 404: ErrorAnswer, 409: ErrorAnswer},
 )
 @validated
-def expire(path: ChargePath) -> Response:
+def expire(path: ChargePath, header: OnceHeader) -> Response:
     """Its time ends now: open attempts are closed at their providers, then the charge.  Twice is harmless."""
-    return _answer(test_helpers.expire(caller().merchant_id, path.charge_id))
+    return _answer(header, lambda: test_helpers.expire(caller().merchant_id, path.charge_id))
 
 
 @bp.post(
@@ -148,21 +153,24 @@ def expire(path: ChargePath) -> Response:
     responses={201: LeverAnswer, 402: ErrorAnswer, **_ANSWERS},
 )
 @validated
-def pull_lever(path: ChargePath, body: LeverBody) -> Response:
+def pull_lever(path: ChargePath, header: OnceHeader, body: LeverBody) -> Response:
     """Puts a lever of the sandbox in place for this charge's payment: a callback that is lost, a refund
     that fails, a gateway that hangs.
     """
     wish = body.model_dump(exclude={"provider"}, exclude_none=True)
-    lever = test_helpers.bend(caller().merchant_id, path.charge_id, body.provider, wish)
-    told: dict[str, Any] = {
-        "object": "lever",
-        "charge": path.charge_id,
-        "name": lever["name"],
-        "value": lever["value"],
-        "times": lever["times_left"],
-    }
-    return json_answer(dump(told), 201)
+
+    def work() -> dict[str, Any]:
+        lever = test_helpers.bend(caller().merchant_id, path.charge_id, body.provider, wish)
+        return {
+            "object": "lever",
+            "charge": path.charge_id,
+            "name": lever["name"],
+            "value": lever["value"],
+            "times": lever["times_left"],
+        }
+
+    return done_once_in_steps(header, work, 201)
 
 
-def _answer(charge: Any) -> Response:
-    return json_answer(dump(charge_json(charge)))
+def _answer(header: OnceHeader, work: Callable[[], sa.Row[Any]]) -> Response:
+    return done_once_in_steps(header, lambda: charge_json(work()))

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
-from flask import Response, request
+from flask import Response
 from flask_openapi import APIBlueprint, Tag
 from sqlalchemy import Connection
 
@@ -37,7 +36,7 @@ from app.codes.schema import (
 from app.codes.terms import Standing, Terms
 from app.errors import InvalidRequest
 from app.merchants.auth import caller, require_key
-from app.merchants.idempotency import Answer, once
+from app.merchants.once_api import done_once
 from app.qr.render import Kind
 
 bp = APIBlueprint(
@@ -88,7 +87,7 @@ def create(header: OnceHeader, body: CodeBody) -> Response:
     def work(tx: Connection) -> dict[str, Any]:
         return code_json(codes.create_code(tx, _me(), terms, livemode=_mode()), Counts())
 
-    return _once(header, work, 201)
+    return done_once(header, work, 201)
 
 
 @bp.post("/series", summary="Create a series of printed codes", responses={201: CodeList, **_CREATION})
@@ -107,7 +106,7 @@ def create_series(header: OnceHeader, body: SeriesBody) -> Response:
         rows = codes.create_series(tx, _me(), terms, labels, livemode=_mode(), series=series)
         return _list([code_json(row, Counts()) for row in rows], has_more=False)
 
-    return _once(header, work, 201)
+    return done_once(header, work, 201)
 
 
 @bp.get("", summary="List printed codes", responses={200: CodeList})
@@ -152,7 +151,7 @@ def update(path: CodePath, header: OnceHeader, body: CodeChanges) -> Response:
         row = codes.change_code(tx, _me(), path.code_id, changes, livemode=_mode(), active=active)
         return code_json(row, codes.count_in(tx, _me(), [row.id]).get(row.id, Counts()))
 
-    return _once(header, work)
+    return done_once(header, work)
 
 
 @bp.get("/<code_id>/qr.svg", summary="A printed code as SVG", responses=drawing("image/svg+xml"))
@@ -193,17 +192,6 @@ def _terms_in(given: dict[str, Any]) -> dict[str, Any]:
 
 def _list(data: list[dict[str, Any]], *, has_more: bool) -> dict[str, Any]:
     return {"object": "list", "url": "/v1/qr_codes", "has_more": has_more, "data": data}
-
-
-def _once(header: OnceHeader, work: Callable[[Connection], dict[str, Any]], status: int = 200) -> Response:
-    """Do it in one transaction, once for each Idempotency-Key."""
-
-    def answered(tx: Connection) -> Answer:
-        return Answer(dump(work(tx)), status)
-
-    asked = (request.method, request.path, request.get_data())
-    answer = once(caller(), header.idempotency_key, asked, answered)
-    return json_answer(answer.body, answer.status, replayed=answer.replayed)
 
 
 def _image(code_id: str, query: QRQuery, kind: Kind) -> Response:

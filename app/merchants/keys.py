@@ -256,16 +256,18 @@ def revoke_key(merchant_id: str, key_id: str, *, by: Actor = SERVER) -> None:
         _note(tx, by, Action.KEY_REVOKED, changed, None)
 
 
-def revoke_as(caller: Caller, key_id: str, *, by: Actor | None = None) -> sa.Row[Any]:
-    """The same asked for by a key; revoking twice is harmless.  Raises NotFound, PermissionDenied."""
-    with transaction() as tx:
-        row = _find(tx, caller.merchant_id, key_id, livemode=caller.livemode)
-        _refuse_more_than(caller, scopes.read_stored(row.scopes))
-        if row.revoked_at is not None:
-            return row
-        revoked = _update(tx, row, {"revoked_at": clock.now()})
-        _note(tx, by or caller.actor(), Action.KEY_REVOKED, revoked, None)
-        return revoked
+def revoke_as(tx: Connection, caller: Caller, key_id: str, *, by: Actor | None = None) -> sa.Row[Any]:
+    """The same asked for by a key; revoking twice is harmless.  A step.
+
+    Raises NotFound, PermissionDenied.
+    """
+    row = _find(tx, caller.merchant_id, key_id, livemode=caller.livemode)
+    _refuse_more_than(caller, scopes.read_stored(row.scopes))
+    if row.revoked_at is not None:
+        return row
+    revoked = _update(tx, row, {"revoked_at": clock.now()})
+    _note(tx, by or caller.actor(), Action.KEY_REVOKED, revoked, None)
+    return revoked
 
 
 def prefix_of(row: sa.Row[Any]) -> str:

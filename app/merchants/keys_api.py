@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from datetime import datetime
 from typing import Annotated, Any
 
 import sqlalchemy as sa
-from flask import Response, request
+from flask import Response
 from flask_openapi import APIBlueprint, Tag
 from pydantic import BaseModel, ConfigDict, Field, StrictInt, StrictStr
-from sqlalchemy import Connection
 
 from app.answers import (
     BODY_REFUSALS,
@@ -29,8 +27,8 @@ from app.answers import (
 from app.clock import to_rfc3339
 from app.merchants import keys
 from app.merchants.auth import actor, caller, require_key
-from app.merchants.idempotency import Answer, once
 from app.merchants.keys import NAME_CHARS_MAX, NAME_PATTERN, OVERLAP_S_MAX, NewKey
+from app.merchants.once_api import done_once
 from app.merchants.scopes import Scope, read_stored, scopes_of
 
 bp = APIBlueprint(
@@ -177,7 +175,7 @@ class KeyList(BaseModel):
 def create(header: OnceHeader, body: KeyBody) -> Response:
     """The key itself is in this answer alone.  403: it would do more than the key that asks."""
     new = NewKey(body.name, None if body.scopes is None else scopes_of(body.scopes))
-    return _once(header, lambda tx: key_json(*keys.store_key(tx, caller(), new, by=actor())), 201)
+    return done_once(header, lambda tx: key_json(*keys.store_key(tx, caller(), new, by=actor())), 201)
 
 
 @bp.get("", summary="List keys", responses={200: KeyList})
@@ -211,7 +209,7 @@ def update(path: KeyPath, header: OnceHeader, body: KeyChanges) -> Response:
     403: the key may do, or would do, more than the key that asks.
     """
     chosen = None if body.scopes is None else scopes_of(body.scopes)
-    return _once(
+    return done_once(
         header,
         lambda tx: key_json(
             keys.change_key(tx, caller(), path.key_id, name=body.name, new_scopes=chosen, by=actor())
@@ -227,7 +225,7 @@ def roll(path: KeyPath, header: OnceHeader, body: RollBody) -> Response:
     The old one opens for `expires_in_s` more, so that systems can change over one by one; use 0 for a key
     that has leaked.
     """
-    return _once(
+    return done_once(
         header,
         lambda tx: key_json(
             *keys.roll_key(tx, caller(), path.key_id, overlap_s=body.expires_in_s, by=actor())
@@ -239,9 +237,9 @@ def roll(path: KeyPath, header: OnceHeader, body: RollBody) -> Response:
     "/<key_id>/revoke", summary="Revoke a key", responses={200: KeyAnswer, 404: ErrorAnswer, 409: ErrorAnswer}
 )
 @validated
-def revoke(path: KeyPath) -> Response:
+def revoke(path: KeyPath, header: OnceHeader) -> Response:
     """It opens nothing from now on, on any machine.  Revoking twice is harmless."""
-    return json_answer(dump(key_json(keys.revoke_as(caller(), path.key_id, by=actor()))))
+    return done_once(header, lambda tx: key_json(keys.revoke_as(tx, caller(), path.key_id, by=actor())))
 
 
 def key_json(row: sa.Row[Any], secret: str | None = None) -> dict[str, Any]:
@@ -261,17 +259,6 @@ def key_json(row: sa.Row[Any], secret: str | None = None) -> dict[str, Any]:
         "revoked_at": _time(row.revoked_at),
     }
     return shown if secret is None else {**shown, "secret": secret}
-
-
-def _once(header: OnceHeader, work: Callable[[Connection], dict[str, Any]], status: int = 200) -> Response:
-    """Do it in one transaction, once for each Idempotency-Key."""
-
-    def answered(tx: Connection) -> Answer:
-        return Answer(dump(work(tx)), status)
-
-    asked = (request.method, request.path, request.get_data())
-    answer = once(caller(), header.idempotency_key, asked, answered)
-    return json_answer(answer.body, answer.status, replayed=answer.replayed)
 
 
 def _time(moment: datetime | None) -> str | None:

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from datetime import datetime
 from typing import Annotated, Any
 
 import sqlalchemy as sa
-from flask import Response, request
+from flask import Response
 from flask_openapi import APIBlueprint, Tag
 from pydantic import BaseModel, ConfigDict, Field, StrictStr
-from sqlalchemy import Connection
 
 from app.answers import (
     BODY_REFUSALS,
@@ -29,8 +27,8 @@ from app.answers import (
 from app.clock import to_rfc3339
 from app.merchants import stores
 from app.merchants.auth import caller, require_key
-from app.merchants.idempotency import Answer, once
 from app.merchants.keys import LINE_PATTERN, NAME_PATTERN
+from app.merchants.once_api import done_once
 from app.merchants.stores import ADDRESS_CHARS_MAX, NAME_CHARS_MAX, StoreTerms
 
 bp = APIBlueprint(
@@ -143,7 +141,9 @@ class StoreList(BaseModel):
 def create(header: OnceHeader, body: StoreBody) -> Response:
     """Point printed codes at it by its id."""
     new, who = StoreTerms(body.name, body.address), caller()
-    return _once(header, lambda tx: stores.add_store(tx, who.merchant_id, new, livemode=who.livemode), 201)
+    return done_once(
+        header, lambda tx: store_json(stores.add_store(tx, who.merchant_id, new, livemode=who.livemode)), 201
+    )
 
 
 @bp.get("", summary="List stores", responses={200: StoreList})
@@ -178,9 +178,11 @@ def read(path: StorePath) -> Response:
 def update(path: StorePath, header: OnceHeader, body: StoreChanges) -> Response:
     """All codes that hang there show it from the next scan on."""
     who, changes = caller(), {"name": body.name, "address": body.address}
-    return _once(
+    return done_once(
         header,
-        lambda tx: stores.change_store(tx, who.merchant_id, path.store_id, livemode=who.livemode, **changes),
+        lambda tx: store_json(
+            stores.change_store(tx, who.merchant_id, path.store_id, livemode=who.livemode, **changes)
+        ),
     )
 
 
@@ -194,14 +196,3 @@ def store_json(row: sa.Row[Any]) -> dict[str, Any]:
         "address": row.address,
         "created_at": to_rfc3339(row.created_at),
     }
-
-
-def _once(header: OnceHeader, work: Callable[[Connection], sa.Row[Any]], status: int = 200) -> Response:
-    """Do it in one transaction, once for each Idempotency-Key."""
-
-    def answered(tx: Connection) -> Answer:
-        return Answer(dump(store_json(work(tx))), status)
-
-    asked = (request.method, request.path, request.get_data())
-    answer = once(caller(), header.idempotency_key, asked, answered)
-    return json_answer(answer.body, answer.status, replayed=answer.replayed)

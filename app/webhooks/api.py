@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from typing import Any
 
 import sqlalchemy as sa
-from flask import Response, request
+from flask import Response
 from flask_openapi import APIBlueprint, Tag
 from sqlalchemy import Connection
 
@@ -17,11 +16,12 @@ from app.answers import (
     SECURITY,
     ErrorAnswer,
     OnceHeader,
+    dump,
     json_answer,
     validated,
 )
 from app.merchants.auth import actor, caller, require_key
-from app.merchants.idempotency import Answer, once
+from app.merchants.once_api import done_once, done_once_in_steps
 from app.webhooks import endpoints, feed, history, replay
 from app.webhooks.history import Page
 from app.webhooks.present import delivery_json, endpoint_json, replay_json
@@ -99,7 +99,7 @@ def create(header: OnceHeader, body: EndpointBody) -> Response:
             asymmetric=body.asymmetric,
         )
 
-    return _once(header, lambda tx: endpoint_json(*work(tx)), 201)
+    return done_once(header, lambda tx: endpoint_json(*work(tx)), 201)
 
 
 @bp.get("", summary="List endpoints", responses={200: EndpointList})
@@ -115,7 +115,7 @@ def list_all() -> Response:
 def read(path: EndpointPath) -> Response:
     """Without its secret."""
     row = endpoints.find_endpoint(caller().merchant_id, path.endpoint_id, livemode=caller().livemode)
-    return json_answer(_dump(endpoint_json(row)))
+    return json_answer(dump(endpoint_json(row)))
 
 
 @bp.post(
@@ -132,7 +132,7 @@ def update(path: EndpointPath, header: OnceHeader, body: EndpointChanges) -> Res
     """
     changes = body.model_dump(include=body.model_fields_set)
     who = caller()
-    return _once(
+    return done_once(
         header,
         lambda tx: endpoint_json(
             endpoints.store_changes(
@@ -161,7 +161,7 @@ def rotate_secret(path: EndpointPath, header: OnceHeader, body: RotationBody) ->
     An endpoint with a public_key gets a new one as well.  At most two older secrets sign at a time.
     """
     who = caller()
-    return _once(
+    return done_once(
         header,
         lambda tx: endpoint_json(
             *endpoints.store_new_secret(
@@ -182,10 +182,15 @@ def rotate_secret(path: EndpointPath, header: OnceHeader, body: RotationBody) ->
     responses={200: PingAnswer, 404: ErrorAnswer, 409: ErrorAnswer},
 )
 @validated
-def ping(path: EndpointPath) -> Response:
+def ping(path: EndpointPath, header: OnceHeader) -> Response:
     """``endpoint.ping`` goes to this endpoint alone, whatever it subscribes to."""
-    event_id = endpoints.ping_endpoint(caller().merchant_id, path.endpoint_id, livemode=caller().livemode)
-    return json_answer(_dump({"object": "ping", "event": event_id}))
+    who = caller()
+
+    def work(tx: Connection) -> dict[str, Any]:
+        event_id = endpoints.send_ping(tx, who.merchant_id, path.endpoint_id, livemode=who.livemode)
+        return {"object": "ping", "event": event_id}
+
+    return done_once(header, work)
 
 
 @bp.delete("/<endpoint_id>", summary="Delete an endpoint", responses={200: DeletedAnswer, 404: ErrorAnswer})
@@ -193,7 +198,7 @@ def ping(path: EndpointPath) -> Response:
 def delete(path: EndpointPath) -> Response:
     """Nothing is sent there any more; what was sent stays in the log."""
     endpoints.delete_endpoint(caller().merchant_id, path.endpoint_id, livemode=caller().livemode, by=actor())
-    return json_answer(_dump({"id": path.endpoint_id, "object": "webhook_endpoint", "deleted": True}))
+    return json_answer(dump({"id": path.endpoint_id, "object": "webhook_endpoint", "deleted": True}))
 
 
 @events_bp.get("", summary="List events", responses={200: EventList, 404: ErrorAnswer})
@@ -240,7 +245,7 @@ def read_event(path: EventPath) -> Response:
     responses={200: ReplayAnswer, 404: ErrorAnswer, 409: ErrorAnswer, **BODY_REFUSALS},
 )
 @validated
-def replay_events(body: ReplayBody) -> Response:
+def replay_events(header: OnceHeader, body: ReplayBody) -> Response:
     """The same ids and bytes, at most 50 a second and endpoint, to your endpoints of this mode alone.
 
     Nothing is sent unless ``dry_run`` is false.  Doing it twice leaves alone what is still on its way.
@@ -249,9 +254,13 @@ def replay_events(body: ReplayBody) -> Response:
     span = Span(
         who.merchant_id, who.livemode, body.since, body.until, tuple(body.types or ()), body.only_missed
     )
-    work = replay.plan if body.dry_run else replay.replay
-    shares = work(span, endpoint_id=body.endpoint, events_max=replay.EVENTS_MAX)
-    return json_answer(_dump(replay_json(shares, dry_run=body.dry_run)))
+    carry_out = replay.plan if body.dry_run else replay.replay
+
+    def work() -> dict[str, Any]:
+        shares = carry_out(span, endpoint_id=body.endpoint, events_max=replay.EVENTS_MAX)
+        return replay_json(shares, dry_run=body.dry_run)
+
+    return done_once_in_steps(header, work)
 
 
 @deliveries_bp.get("", summary="List deliveries", responses={200: DeliveryList})
@@ -278,7 +287,7 @@ def list_deliveries(query: DeliveryQuery) -> Response:
 def read_delivery(path: DeliveryPath) -> Response:
     """With every try: what was sent, what came back, how long it took."""
     story = history.find_delivery(caller().merchant_id, path.delivery_id, livemode=caller().livemode)
-    return json_answer(_dump(delivery_json(story.delivery, story.attempts)))
+    return json_answer(dump(delivery_json(story.delivery, story.attempts)))
 
 
 @deliveries_bp.post(
@@ -287,28 +296,17 @@ def read_delivery(path: DeliveryPath) -> Response:
     responses={200: DeliveryAnswer, 404: ErrorAnswer, 409: ErrorAnswer},
 )
 @validated
-def resend_delivery(path: DeliveryPath) -> Response:
+def resend_delivery(path: DeliveryPath, header: OnceHeader) -> Response:
     """Now, to the same endpoint: same id, same bytes, new signature.  One that waits is sent at once."""
     who = caller()
-    history.resend(who.merchant_id, path.delivery_id, livemode=who.livemode)
-    story = history.find_delivery(who.merchant_id, path.delivery_id, livemode=who.livemode)
-    return json_answer(_dump(delivery_json(story.delivery, story.attempts)))
 
+    def work() -> dict[str, Any]:
+        history.resend(who.merchant_id, path.delivery_id, livemode=who.livemode)
+        story = history.find_delivery(who.merchant_id, path.delivery_id, livemode=who.livemode)
+        return delivery_json(story.delivery, story.attempts)
 
-def _once(header: OnceHeader, work: Callable[[Connection], dict[str, Any]], status: int = 200) -> Response:
-    """Do it in one transaction, once for each Idempotency-Key."""
-    answer = once(
-        caller(),
-        header.idempotency_key,
-        (request.method, request.path, request.get_data()),
-        lambda tx: Answer(_dump(work(tx)), status),
-    )
-    return json_answer(answer.body, answer.status, replayed=answer.replayed)
+    return done_once_in_steps(header, work)
 
 
 def _page(url: str, data: list[dict[str, Any]], *, has_more: bool) -> Response:
-    return json_answer(_dump({"object": "list", "url": url, "has_more": has_more, "data": data}))
-
-
-def _dump(value: dict[str, Any]) -> str:
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    return json_answer(dump({"object": "list", "url": url, "has_more": has_more, "data": data}))

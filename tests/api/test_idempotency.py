@@ -13,11 +13,10 @@ import sqlalchemy as sa
 from flask import Flask
 
 from app import clock
-from app.charges import api as charges_api
 from app.charges import lifecycle
 from app.charges.models import Charge
 from app.db import transaction
-from app.merchants import idempotency
+from app.merchants import idempotency, once_api
 from app.merchants.models import IdempotencyKey
 from app.vault import Vault
 from app.webhooks.models import Event, WebhookEndpoint
@@ -117,7 +116,7 @@ def test_a_crash_between_work_and_answer_loses_nothing(api, monkeypatch):
         raise RuntimeError("the process ends here")
 
     with monkeypatch.context() as broken:
-        broken.setattr(charges_api, "json_answer", crash)
+        broken.setattr(once_api, "json_answer", crash)
         assert api.charge(once="k-1").status_code == 500
     again = api.charge(once="k-1")
     assert (again.status_code, again.headers["Idempotent-Replayed"]) == (201, "true")
@@ -221,6 +220,63 @@ def test_an_answer_outlives_the_rotation_of_the_vault(app: Flask, api, monkeypat
     monkeypatch.setattr(idempotency, "vault", lambda: Vault(["another-vault-key-0123456789-abcdefghij"]))
     assert refusal(api.charge(once="k-1")) == (409, "answer_lost", None)
     assert len(rows_of(Charge)) == 1
+
+
+def test_what_takes_steps_is_answered_as_the_first_was(api):
+    """A replay of events, a cancellation: their first answer, though the world has moved on."""
+    charge_id = api.charge().get_json()["id"]
+    span = {"since": "2026-01-01T00:00:00Z", "until": "2126-01-01T00:00:00Z", "dry_run": False}
+    api.endpoint()
+    for path, body in ((f"/v1/charges/{charge_id}/cancel", None), ("/v1/events/replay", span)):
+        first = api.post(path, body, headers={"Idempotency-Key": path})
+        before = row_counts()
+        again = api.post(path, body, headers={"Idempotency-Key": path})
+        assert (again.status_code, again.data, row_counts()) == (200, first.data, before)
+        assert again.headers["Idempotent-Replayed"] == "true"
+        other = {**span, "dry_run": True}
+        assert refusal(api.post("/v1/events/replay", other, headers={"Idempotency-Key": path}))[0] == 422
+
+
+def test_steps_that_go_on_are_not_gone_twice_and_are_taken_up_again_after_a_crash(api, at, monkeypatch):
+    charge_id = api.charge().get_json()["id"]
+    path, key = f"/v1/charges/{charge_id}/cancel", {"Idempotency-Key": "k-1"}
+    works, cancel = [], lifecycle.cancel_charge
+
+    def asked_meanwhile(*args: object, **more: object) -> object:
+        works.append(api.post(path, headers=key))
+        return cancel(*args, **more)
+
+    monkeypatch.setattr(lifecycle, "cancel_charge", asked_meanwhile)
+    assert api.post(path, headers=key).status_code == 200
+    assert refusal(works[0]) == (409, "request_under_way", None)
+    assert works[0].headers["Retry-After"] == "2"
+    monkeypatch.undo()
+    table = IdempotencyKey.__table__
+    with transaction() as tx:  # as a process leaves it that was killed at its work
+        tx.execute(sa.update(table).values(status=0, body="", created_at=clock.now()))
+    assert refusal(api.post(path, headers=key))[1] == "request_under_way"
+    at(idempotency.CLAIM_LASTS + timedelta(seconds=1))
+    assert api.post(path, headers=key).status_code == 200
+    assert api.post(path, headers=key).headers["Idempotent-Replayed"] == "true"
+
+
+def test_steps_that_fail_give_their_key_back(api):
+    charge_id = api.charge().get_json()["id"]
+    path, key = f"/v1/test_helpers/charges/{charge_id}/pay", {"Idempotency-Key": "k-1"}
+    assert refusal(api.post(path, {"provider": "cash"}, headers=key))[0] == 409
+    assert rows_of(IdempotencyKey) == []
+
+
+def test_every_post_takes_an_idempotency_key(api):
+    """Also those that are harmless without one: a client need not know which they are."""
+    paths = api.get("/v1/openapi.json").get_json()["paths"]
+    without = [
+        path
+        for path, methods in paths.items()
+        if "post" in methods
+        and "Idempotency-Key" not in [each["name"] for each in methods["post"].get("parameters", [])]
+    ]
+    assert without == []
 
 
 @pytest.mark.parametrize("count", [0, 3])

@@ -28,6 +28,7 @@ TRIES = 4
 WAIT_MAX_S = 30.0
 PAGE = 100
 _AGAIN = frozenset({429, 500, 502, 503, 504})
+_UNDER_WAY = "request_under_way"  # a 409: our first try still goes on over there
 _NOT_OURS = "the answer is not one of Mafu's: check base_url"
 
 T = TypeVar("T", Charge, Refund, Event, WebhookEndpoint)
@@ -318,7 +319,7 @@ class _Line:
         *,
         is_harmless: bool = False,
     ) -> Json:
-        """``is_harmless`` twice: then it takes no Idempotency-Key."""
+        """``is_harmless`` twice: then it needs no Idempotency-Key."""
         given = None if body is None else {name: value for name, value in body.items() if value is not None}
         key = None if is_harmless else idempotency_key or str(uuid.uuid4())
         return self._json("POST", path, given, key)
@@ -371,7 +372,8 @@ class _Line:
                 with error:
                     problem = _problem(error)
                     asked_s = error.headers.get("Retry-After", "")
-                if error.code not in _AGAIN or number == self.tries:
+                again = error.code in _AGAIN or problem.code == _UNDER_WAY
+                if not again or number == self.tries:
                     raise problem from None
                 if asked_s.isascii() and asked_s.isdigit():
                     wait_s = min(WAIT_MAX_S, float(asked_s))
