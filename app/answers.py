@@ -165,6 +165,7 @@ class ErrorAnswer(BaseModel):
 
 # What any operation may answer; each adds its own.
 REFUSALS: ResponseDict = dict.fromkeys((400, 401, 403, 429, 503), ErrorAnswer)
+ONCE_REFUSALS: ResponseDict = {409: ErrorAnswer, 422: ErrorAnswer}  # of what takes an Idempotency-Key
 BODY_REFUSALS: ResponseDict = {413: ErrorAnswer, 415: ErrorAnswer}
 
 

@@ -21,6 +21,7 @@ from sqlalchemy import Connection
 
 from app.answers import (
     BODY_REFUSALS,
+    ONCE_REFUSALS,
     REFUSALS,
     SECURITY,
     ErrorAnswer,
@@ -358,7 +359,7 @@ def drawing(content_type: str) -> ResponseDict:
 @bp.post(
     "",
     summary="Create a charge",
-    responses={201: ChargeAnswer, 409: ErrorAnswer, 422: ErrorAnswer, **BODY_REFUSALS},
+    responses={201: ChargeAnswer, **ONCE_REFUSALS, **BODY_REFUSALS},
 )
 @validated
 def create(header: OnceHeader, body: ChargeBody) -> Response:
@@ -420,7 +421,7 @@ def list_all(query: ChargeQuery) -> Response:
 @bp.post(
     "/<charge_id>/cancel",
     summary="Cancel a charge",
-    responses={200: ChargeAnswer, 404: ErrorAnswer, 409: ErrorAnswer},
+    responses={200: ChargeAnswer, 404: ErrorAnswer, **ONCE_REFUSALS},
 )
 @validated
 def cancel(path: ChargePath, header: OnceHeader) -> Response:
@@ -443,7 +444,7 @@ def cancel(path: ChargePath, header: OnceHeader) -> Response:
         200: AppParamsAnswer,
         402: ErrorAnswer,
         404: ErrorAnswer,
-        409: ErrorAnswer,
+        **ONCE_REFUSALS,
         **BODY_REFUSALS,
     },
 )

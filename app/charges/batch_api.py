@@ -10,7 +10,7 @@ from flask_openapi import APIBlueprint, Tag
 from pydantic import BaseModel, ConfigDict, Field
 from werkzeug.exceptions import UnsupportedMediaType
 
-from app.answers import BODY_REFUSALS, REFUSALS, SECURITY, OnceHeader, validated
+from app.answers import BODY_REFUSALS, ONCE_REFUSALS, REFUSALS, SECURITY, OnceHeader, validated
 from app.charges import batch
 from app.charges.batch import Outcome
 from app.merchants.auth import caller, require_key
@@ -88,7 +88,11 @@ class BatchAnswer(BaseModel):
     data: list[LineReport]
 
 
-@bp.post("/batch", summary="Create charges from a file", responses={200: BatchAnswer, **BODY_REFUSALS})
+@bp.post(
+    "/batch",
+    summary="Create charges from a file",
+    responses={200: BatchAnswer, **ONCE_REFUSALS, **BODY_REFUSALS},
+)
 @validated
 def create(header: OnceHeader) -> Response:
     """Up to 1,000 lines of CSV in UTF-8 or GBK, at most 2 MB, sent as `text/csv`.

@@ -8,7 +8,7 @@ from flask import Response, request
 from flask_openapi import APIBlueprint, Tag
 from pydantic import BaseModel, ConfigDict, Field, StrictStr
 
-from app.answers import BODY_REFUSALS, REFUSALS, SECURITY, ErrorAnswer, OnceHeader, validated
+from app.answers import BODY_REFUSALS, ONCE_REFUSALS, REFUSALS, SECURITY, ErrorAnswer, OnceHeader, validated
 from app.charges import counter, lifecycle
 from app.charges.api import ChargeAnswer, ChargePath
 from app.charges.counter import Till
@@ -56,7 +56,7 @@ class PayCodeBody(BaseModel):
 @bp.post(
     "/<charge_id>/pay_code",
     summary="Charge a payment code",
-    responses={200: ChargeAnswer, 402: ErrorAnswer, 404: ErrorAnswer, 409: ErrorAnswer, **BODY_REFUSALS},
+    responses={200: ChargeAnswer, 402: ErrorAnswer, 404: ErrorAnswer, **ONCE_REFUSALS, **BODY_REFUSALS},
 )
 @validated
 def take(path: ChargePath, header: OnceHeader, body: PayCodeBody) -> Response:

@@ -12,6 +12,7 @@ from sqlalchemy import Connection
 
 from app.answers import (
     BODY_REFUSALS,
+    ONCE_REFUSALS,
     REFUSALS,
     SECURITY,
     ErrorAnswer,
@@ -185,8 +186,7 @@ class RefundList(BaseModel):
     responses={
         201: RefundAnswer,
         404: ErrorAnswer,
-        409: ErrorAnswer,
-        422: ErrorAnswer,
+        **ONCE_REFUSALS,
         **BODY_REFUSALS,
     },
 )

@@ -11,7 +11,7 @@ from flask_openapi import APIBlueprint, Tag
 from flask_openapi.types import ResponseDict
 from pydantic import BaseModel, ConfigDict, Field, StrictInt, StrictStr
 
-from app.answers import BODY_REFUSALS, REFUSALS, SECURITY, ErrorAnswer, OnceHeader, validated
+from app.answers import BODY_REFUSALS, ONCE_REFUSALS, REFUSALS, SECURITY, ErrorAnswer, OnceHeader, validated
 from app.charges import test_helpers
 from app.charges.api import ChargeAnswer, ChargePath
 from app.charges.present import charge_json
@@ -33,7 +33,7 @@ bp = APIBlueprint(
     abp_security=SECURITY,
     abp_responses=REFUSALS,
 )
-_ANSWERS: ResponseDict = {404: ErrorAnswer, 409: ErrorAnswer, **BODY_REFUSALS}
+_ANSWERS: ResponseDict = {404: ErrorAnswer, **ONCE_REFUSALS, **BODY_REFUSALS}
 _ACTED: ResponseDict = {200: ChargeAnswer, 402: ErrorAnswer, **_ANSWERS}
 _PROVIDER = Field(
     description="The wallet; your oldest test account's if left out.",
@@ -139,7 +139,7 @@ def decline(path: ChargePath, header: OnceHeader, body: WalletBody) -> Response:
 @bp.post(
     "/<charge_id>/expire",
     summary="Let a charge expire",
-    responses={200: ChargeAnswer, 404: ErrorAnswer, 409: ErrorAnswer},
+    responses={200: ChargeAnswer, 404: ErrorAnswer, **ONCE_REFUSALS},
 )
 @validated
 def expire(path: ChargePath, header: OnceHeader) -> Response:

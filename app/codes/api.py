@@ -10,6 +10,7 @@ from sqlalchemy import Connection
 
 from app.answers import (
     BODY_REFUSALS,
+    ONCE_REFUSALS,
     REFUSALS,
     SECURITY,
     ErrorAnswer,
@@ -70,8 +71,8 @@ _NULLABLE = (
     "valid_from",
     "valid_until",
 )
-_REFUSALS = {404: ErrorAnswer, 409: ErrorAnswer, 422: ErrorAnswer, **BODY_REFUSALS}
-_CREATION = {409: ErrorAnswer, 422: ErrorAnswer, **BODY_REFUSALS}
+_REFUSALS = {404: ErrorAnswer, **ONCE_REFUSALS, **BODY_REFUSALS}
+_CREATION = {**ONCE_REFUSALS, **BODY_REFUSALS}
 
 
 @bp.post("", summary="Create a printed code", responses={201: CodeAnswer, **_CREATION})

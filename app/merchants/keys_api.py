@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, StrictInt, StrictStr
 
 from app.answers import (
     BODY_REFUSALS,
+    ONCE_REFUSALS,
     REFUSALS,
     SECURITY,
     ErrorAnswer,
@@ -69,7 +70,7 @@ _Scopes = Annotated[
     list[Annotated[StrictStr, Field(max_length=40, json_schema_extra={"enum": list(Scope)})]],
     Field(min_length=1, max_length=40),
 ]
-_REFUSALS = {404: ErrorAnswer, 409: ErrorAnswer, 422: ErrorAnswer, **BODY_REFUSALS}
+_REFUSALS = {404: ErrorAnswer, **ONCE_REFUSALS, **BODY_REFUSALS}
 
 
 class KeyBody(BaseModel):
@@ -169,7 +170,7 @@ class KeyList(BaseModel):
 @bp.post(
     "",
     summary="Create a key",
-    responses={201: NewKeyAnswer, 409: ErrorAnswer, 422: ErrorAnswer, **BODY_REFUSALS},
+    responses={201: NewKeyAnswer, **ONCE_REFUSALS, **BODY_REFUSALS},
 )
 @validated
 def create(header: OnceHeader, body: KeyBody) -> Response:
@@ -234,7 +235,7 @@ def roll(path: KeyPath, header: OnceHeader, body: RollBody) -> Response:
 
 
 @bp.post(
-    "/<key_id>/revoke", summary="Revoke a key", responses={200: KeyAnswer, 404: ErrorAnswer, 409: ErrorAnswer}
+    "/<key_id>/revoke", summary="Revoke a key", responses={200: KeyAnswer, 404: ErrorAnswer, **ONCE_REFUSALS}
 )
 @validated
 def revoke(path: KeyPath, header: OnceHeader) -> Response:

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, StrictStr
 
 from app.answers import (
     BODY_REFUSALS,
+    ONCE_REFUSALS,
     REFUSALS,
     SECURITY,
     ErrorAnswer,
@@ -135,7 +136,7 @@ class StoreList(BaseModel):
 @bp.post(
     "",
     summary="Create a store",
-    responses={201: StoreAnswer, 409: ErrorAnswer, 422: ErrorAnswer, **BODY_REFUSALS},
+    responses={201: StoreAnswer, **ONCE_REFUSALS, **BODY_REFUSALS},
 )
 @validated
 def create(header: OnceHeader, body: StoreBody) -> Response:
@@ -172,7 +173,7 @@ def read(path: StorePath) -> Response:
 @bp.post(
     "/<store_id>",
     summary="Change a store",
-    responses={200: StoreAnswer, 404: ErrorAnswer, 409: ErrorAnswer, 422: ErrorAnswer, **BODY_REFUSALS},
+    responses={200: StoreAnswer, 404: ErrorAnswer, **ONCE_REFUSALS, **BODY_REFUSALS},
 )
 @validated
 def update(path: StorePath, header: OnceHeader, body: StoreChanges) -> Response:

@@ -12,6 +12,7 @@ from sqlalchemy import Connection
 
 from app.answers import (
     BODY_REFUSALS,
+    ONCE_REFUSALS,
     REFUSALS,
     SECURITY,
     ErrorAnswer,
@@ -81,7 +82,7 @@ START = "start"  # what ``after`` is called before anything was read
 @bp.post(
     "",
     summary="Add an endpoint",
-    responses={201: NewEndpointAnswer, 409: ErrorAnswer, 422: ErrorAnswer, **BODY_REFUSALS},
+    responses={201: NewEndpointAnswer, **ONCE_REFUSALS, **BODY_REFUSALS},
 )
 @validated
 def create(header: OnceHeader, body: EndpointBody) -> Response:
@@ -121,7 +122,7 @@ def read(path: EndpointPath) -> Response:
 @bp.post(
     "/<endpoint_id>",
     summary="Change an endpoint",
-    responses={200: EndpointAnswer, 404: ErrorAnswer, 409: ErrorAnswer, 422: ErrorAnswer, **BODY_REFUSALS},
+    responses={200: EndpointAnswer, 404: ErrorAnswer, **ONCE_REFUSALS, **BODY_REFUSALS},
 )
 @validated
 def update(path: EndpointPath, header: OnceHeader, body: EndpointChanges) -> Response:
@@ -148,8 +149,7 @@ def update(path: EndpointPath, header: OnceHeader, body: EndpointChanges) -> Res
     responses={
         200: NewEndpointAnswer,
         404: ErrorAnswer,
-        409: ErrorAnswer,
-        422: ErrorAnswer,
+        **ONCE_REFUSALS,
         **BODY_REFUSALS,
     },
 )
@@ -179,7 +179,7 @@ def rotate_secret(path: EndpointPath, header: OnceHeader, body: RotationBody) ->
 @bp.post(
     "/<endpoint_id>/ping",
     summary="Send a test event",
-    responses={200: PingAnswer, 404: ErrorAnswer, 409: ErrorAnswer},
+    responses={200: PingAnswer, 404: ErrorAnswer, **ONCE_REFUSALS},
 )
 @validated
 def ping(path: EndpointPath, header: OnceHeader) -> Response:
@@ -242,7 +242,7 @@ def read_event(path: EventPath) -> Response:
 @events_bp.post(
     "/replay",
     summary="Send a span of events again",
-    responses={200: ReplayAnswer, 404: ErrorAnswer, 409: ErrorAnswer, **BODY_REFUSALS},
+    responses={200: ReplayAnswer, 404: ErrorAnswer, **ONCE_REFUSALS, **BODY_REFUSALS},
 )
 @validated
 def replay_events(header: OnceHeader, body: ReplayBody) -> Response:
@@ -293,7 +293,7 @@ def read_delivery(path: DeliveryPath) -> Response:
 @deliveries_bp.post(
     "/<delivery_id>/resend",
     summary="Send it again",
-    responses={200: DeliveryAnswer, 404: ErrorAnswer, 409: ErrorAnswer},
+    responses={200: DeliveryAnswer, 404: ErrorAnswer, **ONCE_REFUSALS},
 )
 @validated
 def resend_delivery(path: DeliveryPath, header: OnceHeader) -> Response:

@@ -107,13 +107,8 @@ def test_every_operation_says_how_it_may_refuse(document):
         names_more = "after" in named or (method == "POST" and path in NAMING)
         expected |= {"404"} if "{" in path or names_more else set()
         expected |= {"413", "415"} if "requestBody" in operation else set()
-        expected |= {"409"} if "requestBody" in operation and not path.endswith("/batch") else set()
-        expected |= {"422"} if "Idempotency-Key" in named else set()
-        expected |= (
-            {"409"}
-            if path.endswith(("/cancel", "/revoke", "/ping", "/resend", "/expire", "/print"))
-            else set()
-        )
+        expected |= {"409", "422"} if "Idempotency-Key" in named else set()
+        expected |= {"409"} if path.endswith("/print") else set()
         expected |= {"402"} if path.endswith(("/app_params", "/pay_code", *ACTS)) else set()
         refusals = {status for status in operation["responses"] if status >= "400"}
         assert refusals == expected, (method, path)
