@@ -89,3 +89,11 @@ async function keepFresh() {
 }
 
 if (every) setTimeout(keepFresh, every * 1000);
+
+// On a phone, Escape closes the menu as a tap beside it does.
+document.addEventListener("keydown", (event) => {
+  const menu = document.querySelector(".menu[open]");
+  if (event.key !== "Escape" || !menu) return;
+  menu.open = false;
+  menu.querySelector("summary").focus();
+});

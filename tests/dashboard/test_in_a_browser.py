@@ -111,6 +111,34 @@ def test_no_page_is_wider_than_a_small_phone(page: Page, merchant: Shop) -> None
         assert page.evaluate("document.documentElement.scrollWidth") <= 320, path
 
 
+def test_a_phone_reaches_every_room_without_scripts(address: str, merchant: Shop) -> None:
+    with sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
+        phone = browser.new_page(
+            base_url=address,
+            viewport={"width": 320, "height": 640},
+            locale="en-US",
+            java_script_enabled=False,
+        )
+        phone.goto("/")
+        phone.get_by_label("E-mail address").fill(merchant.email)
+        phone.get_by_label("Password").fill(merchant.password)
+        phone.get_by_role("button", name="Sign in").click()
+        dock = phone.get_by_role("navigation", name="Main")
+        assert dock.get_by_role("link").all_inner_texts() == ["Home", "Till", "Charges", "Codes"]
+        dock.get_by_text("Menu").click()
+        dock.get_by_role("link", name="Audit log").click()
+        expect(phone.get_by_role("heading", level=1)).to_have_text("Audit log")
+        expect(dock.get_by_role("link")).to_have_count(4)  # a new page: the menu is closed again
+        dock.get_by_text("Menu").click()
+        phone.mouse.click(5, 5)
+        expect(dock.get_by_role("link")).to_have_count(4)
+        phone.set_viewport_size({"width": 1280, "height": 640})
+        assert len(dock.get_by_role("link").all_inner_texts()) == 13
+        expect(dock.get_by_role("link", name="Audit log")).to_have_attribute("aria-current", "page")
+        browser.close()
+
+
 def test_a_payment_appears_without_a_reload(page: Page, merchant: Shop, far_side: AlipayFarSide) -> None:
     charge = books.make_charge(merchant)
     page.goto(f"/charges/{charge.id}")
