@@ -60,6 +60,10 @@ class Remote:
         answer: dict[str, Any] = json.loads(self._call("POST", path, body).body)
         return answer
 
+    def delete(self, path: str) -> None:
+        """``delete("/webhook_endpoints/we_1")``.  Raises Refused, Away."""
+        self._call("DELETE", path, None)
+
     def _call(self, method: str, path: str, body: Mapping[str, Any] | None) -> HttpAnswer:
         headers = {"Authorization": f"Bearer {self.key}"}
         if body is not None:

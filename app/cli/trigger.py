@@ -25,6 +25,7 @@ from app.webhooks import types
 PRICE = 1250
 REFUNDS_END_CLOSED = 21  # the sandbox takes some amounts as orders.  Source: docs/sandbox.md, magic amounts.
 LOOK_EVERY_S = 0.5
+NOBODYS_URL = "https://mafu.invalid/"  # a name that can never be found.  Source: RFC 2606, section 2.
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +107,18 @@ def _pinged(stage: Stage) -> str:
     raise click.ClickException("there is no webhook endpoint to ping")
 
 
+def _endpoint_disabled(stage: Stage) -> str:
+    # One of its own, at an address that is nobody's, so that no endpoint of the merchant's goes quiet.
+    made = stage.far.post("/webhook_endpoints", {"url": NOBODYS_URL, "description": "flask trigger"})
+    path = f"/webhook_endpoints/{made['id']}"
+    if not made["livemode"]:
+        stage.far.post(path, {"disabled": True})
+    stage.far.delete(path)
+    if made["livemode"]:
+        raise click.ClickException("this key is for real money: nothing was disabled")
+    return str(made["id"])
+
+
 SCENES: dict[str, Scene] = {
     types.CHARGE_CREATED: Stage.charge,
     types.CHARGE_PAID: Stage.paid,
@@ -117,6 +130,7 @@ SCENES: dict[str, Scene] = {
     types.REFUND_CREATED: _refunded,
     types.REFUND_SUCCEEDED: _refunded,
     types.REFUND_FAILED: _refund_failed,
+    types.WEBHOOK_ENDPOINT_DISABLED: _endpoint_disabled,
     types.ENDPOINT_PING: _pinged,
 }
 # Alipay's refunds do not fail for good: they wait until the merchant has money.

@@ -9,6 +9,8 @@ import json
 
 import pytest
 
+from app.cli import trigger
+from app.webhooks import types
 from tests.cli.conftest import json_of
 
 pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
@@ -99,6 +101,33 @@ def test_an_endpoint_is_pinged_if_there_is_one_that_listens(run, far):
     site.says("GET /v1/webhook_endpoints", json.dumps({"data": [{"id": "we_2", "status": "enabled"}]}))
     site.says("POST /v1/webhook_endpoints/we_2/ping", json.dumps({"event": "evt_0"}))
     assert json_of(run(f"trigger endpoint.ping --url {site.url} --key k --json"))["object"] == "we_2"
+
+
+def test_an_endpoint_of_its_own_is_disabled_and_deleted(run, far):
+    site = far("webhook_endpoint.disabled")
+    made = {"id": "we_1", "livemode": False}
+    site.says("POST /v1/webhook_endpoints", json.dumps(made), 201)
+    site.says("POST /v1/webhook_endpoints/we_1", json.dumps(made))
+    site.says("DELETE /v1/webhook_endpoints/we_1", "{}")
+    asked_for = f"trigger webhook_endpoint.disabled --url {site.url} --key k"
+    assert json_of(run(f"{asked_for} --json")) == {
+        "object": "we_1",
+        "came": True,
+        "events": [{"id": "evt_0", "type": "webhook_endpoint.disabled"}],
+    }
+    done = [(method, path) for method, path, _, _ in site.seen if method != "GET"]
+    assert done == [
+        ("POST", "/v1/webhook_endpoints"),
+        ("POST", "/v1/webhook_endpoints/we_1"),
+        ("DELETE", "/v1/webhook_endpoints/we_1"),
+    ]
+    site.says("POST /v1/webhook_endpoints", json.dumps({**made, "livemode": True}), 201)
+    assert run(asked_for).exit_code == 1
+    assert site.seen[-1][:2] == ("DELETE", "/v1/webhook_endpoints/we_1")
+
+
+def test_every_event_can_be_made_to_happen(app):
+    assert set(trigger.SCENES) == set(types.ALL)
 
 
 def test_an_event_that_does_not_come_exits_1(run, far):
