@@ -11,6 +11,8 @@ from pydantic import BaseModel
 
 from app.charges.api import ChargeAnswer
 from app.charges.refunds_api import RefundAnswer
+from app.members.api import MemberAnswer, MovementAnswer
+from app.members.topups_api import TopupAnswer
 from app.webhooks import types
 from app.webhooks.schema import EndpointAnswer
 
@@ -25,6 +27,9 @@ WHEN = {
     types.REFUND_CREATED: "Money is to go back, and counts against its charge from now on.",
     types.REFUND_SUCCEEDED: "The wallet says that it went back.",
     types.REFUND_FAILED: "Nothing went back, and the amount can be refunded again.",
+    types.TOPUP_SUCCEEDED: "It is settled, and on the member's balance.",
+    types.TOPUP_REFUNDED: "The wallet says that a refund of it went back.  The balance had gone before.",
+    types.MEMBER_BALANCE_CHANGED: "What a member has to spend is more or less than before.",
     types.WEBHOOK_ENDPOINT_DISABLED: "One of your endpoints is not sent to any more.",
     types.ENDPOINT_PING: "You asked for a test.",
 }
@@ -32,14 +37,10 @@ WHEN = {
 _OBJECTS: dict[str, type[BaseModel]] = {
     "charge": ChargeAnswer,
     "refund": RefundAnswer,
+    "topup": TopupAnswer,
+    "member": MemberAnswer,
     "webhook_endpoint": EndpointAnswer,
     "endpoint": EndpointAnswer,
-}
-_WITH_PAYMENT = {
-    types.CHARGE_PAID,
-    types.CHARGE_PAID_LATE,
-    types.CHARGE_DOUBLE_PAID,
-    types.CHARGE_AMOUNT_MISMATCHED,
 }
 _ID = "_[0-7][0-9a-hjkmnp-tv-z]{25}$"
 _REF = "#/components/schemas/"
@@ -58,6 +59,17 @@ _PAYMENT = {
     },
     "required": ["provider", "out_trade_no", "provider_ref", "amount_received", "currency", "accepted_by"],
     "additionalProperties": False,
+}
+
+
+# What stands beside data.object.
+_BESIDE: dict[str, dict[str, Any]] = {
+    types.CHARGE_PAID: {"payment": _PAYMENT},
+    types.CHARGE_PAID_LATE: {"payment": _PAYMENT},
+    types.CHARGE_DOUBLE_PAID: {"payment": _PAYMENT},
+    types.CHARGE_AMOUNT_MISMATCHED: {"payment": _PAYMENT},
+    types.TOPUP_REFUNDED: {"refund": {"type": "string", "description": "The refund."}},
+    types.MEMBER_BALANCE_CHANGED: {"movement": {"$ref": _REF + MovementAnswer.__name__}},
 }
 
 
@@ -91,9 +103,9 @@ def _schema(event_type: str) -> dict[str, Any]:
         "required": ["object"],
         "additionalProperties": False,
     }
-    if event_type in _WITH_PAYMENT:
-        data["properties"]["payment"] = _PAYMENT
-        data["required"].append("payment")
+    for name, schema in _BESIDE.get(event_type, {}).items():
+        data["properties"][name] = schema
+        data["required"].append(name)
     properties = {
         "id": {"type": "string", "pattern": "^evt" + _ID},
         "object": {"const": "event"},

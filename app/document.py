@@ -11,6 +11,8 @@ from app.catalogue import add_events
 from app.charges import api as charges_api
 from app.charges import batch_api, refunds_api
 from app.codes import schema as codes_schema
+from app.members import api as members_api
+from app.members import bonus_rules_api, debits_api, topups_api
 from app.merchants import keys_api, stores_api
 from app.merchants.scopes import ROUTES, Scope
 from app.webhooks import schema as webhooks_schema
@@ -19,6 +21,12 @@ from app.webhooks import schema as webhooks_schema
 _BODIES = (
     charges_api.ChargeBody,
     refunds_api.RefundBody,
+    members_api.MemberBody,
+    members_api.MemberChanges,
+    topups_api.TopupBody,
+    debits_api.DebitBody,
+    debits_api.ReversalBody,
+    bonus_rules_api.RuleBody,
     keys_api.KeyBody,
     keys_api.KeyChanges,
     codes_schema.CodeBody,

@@ -52,6 +52,8 @@ from app.codes import views as codes_views
 from app.codes.tally import Tally
 from app.config import Settings, load_settings
 from app.document import current_document
+from app.members import api as members_api
+from app.members import bonus_rules_api, debits_api, topups_api
 from app.merchants import (
     audit_views,
     brand_views,
@@ -81,6 +83,10 @@ APIS = (
     counter_api.bp,
     refunds_api.bp,
     balance_api.bp,
+    members_api.bp,
+    topups_api.bp,
+    debits_api.bp,
+    bonus_rules_api.bp,
     codes_api.bp,
     codes_print_api.bp,
     stores_api.bp,

@@ -26,6 +26,7 @@ class Runtime:
     settings: Settings
     vault: Vault
     charge_links: LinkSigner
+    member_links: LinkSigner
     outbound: Client
     rates: Rates
     # Opened provider accounts by (id, version): parsing a private key takes 35 ms.
@@ -38,6 +39,7 @@ def init_app(app: Flask, settings: Settings) -> None:
         settings=settings,
         vault=Vault(settings.encryption_keys),
         charge_links=LinkSigner(settings.secret_keys, purpose="charge"),
+        member_links=LinkSigner(settings.secret_keys, purpose="member"),
         outbound=Client(),
         rates=rates_of(
             reads_per_s=settings.rate_reads,

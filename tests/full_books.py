@@ -15,8 +15,10 @@ from app.merchants import policy
 from app.merchants.actor import SERVER
 from app.merchants.policy import Policy
 from app.providers.base import Outcome
+from app.purses import members
 from tests.books import end_refund, make_attempt, make_charge, make_paid, refund, row_of
 from tests.conftest import Shop
+from tests.members import purse
 from tests.review.rounds import hear
 from tests.strays import hear_unknown, pay_twice, tell_refund
 
@@ -54,6 +56,22 @@ def fill_fees(shop: Shop) -> None:
         make_paid(shop, minor=minor)
     with transaction() as tx:
         assert fees.correct_fee(tx, shop.id, row_of(Attempt, received_minor=20_000).id, 119)
+
+
+def fill_members(shop: Shop) -> None:
+    """A member who topped up with a bonus, spent, had something given back, and refunds of every end."""
+    purse.give_bonus(shop, (10_000, 1_000))
+    member = purse.add_member(shop)
+    topup = purse.top_up(shop, member.id, 10_000)
+    end_refund(shop, refund(shop, topup.charge_id, 1_000).id, Outcome.SUCCEEDED)
+    late = refund(shop, topup.charge_id, 2_000)
+    for outcome in (Outcome.FAILED, Outcome.SUCCEEDED):
+        end_refund(shop, late.id, outcome)
+    debit = purse.spend(shop, member.id, 7_500)
+    purse.give_back(shop, debit, 7_400)
+    members.adjust(shop.id, member.id, (-30, 20), "a slip of the keyboard", livemode=False, by=SERVER)
+    purse.begin_topup(shop, member.id)
+    purse.add_member(shop, "user-43")
 
 
 def _hold_and_decline(shop: Shop, charge_id: str) -> None:

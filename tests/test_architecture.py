@@ -30,6 +30,7 @@ FLOORS = (
     ),  # what services take from the application, what faces answer and print alike
     ("merchants", False),  # who is asking
     ("webhooks ledger", False),  # facts out
+    ("purses", False),  # what members have to spend
     ("charges", False),  # the books
     ("checkout callbacks codes members reconciliation", False),  # edges: they do not know each other
     (

@@ -12,9 +12,11 @@ import jsonschema_rs
 import pytest
 from flask import Flask
 
+from app.clock import to_rfc3339
 from app.guide import chapters_of, in_words
+from app.ids import new_id
 from tests.api.calls import Api
-from tests.books import log_call, make_paid
+from tests.books import later, log_call, make_paid, pay
 from tests.conftest import Shop
 
 ONLY_SQLITE = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
@@ -42,6 +44,23 @@ def real_things(app: Flask, shop: Shop) -> dict[str, str]:
         "req": log_call(shop.id, "key_1"),
         "qr": api.post("/v1/qr_codes", {"name": "堂食"}).get_json()["id"],
         "st": api.post("/v1/stores", {"name": "武康路店"}).get_json()["id"],
+        **members_things(api),
+    }
+
+
+def members_things(api: Api) -> dict[str, str]:
+    """The same of a member who has enough to spend."""
+    number = new_id("x")
+    member_id = api.post("/v1/members", {"account": number}).get_json()["id"]
+    topup = api.post("/v1/topups", {"member": member_id, "amount": 99_000}).get_json()
+    pay(topup["charge"])
+    debit = api.post(f"/v1/members/{member_id}/debits", {"debit_no": number, "amount": 10_500}).get_json()
+    rule = {"tiers": [], "currency": "usd", "valid_from": to_rfc3339(later(hours=1))}
+    return {
+        "mb": member_id,
+        "tu": topup["id"],
+        "db": debit["id"],
+        "br": api.post("/v1/bonus_rules", rule).get_json()["id"],
     }
 
 
@@ -49,7 +68,9 @@ def run_curl(app: Flask, text: str, shop: Shop, things: dict[str, str]) -> Any:
     """Do what a shell would do with this line, with ids that exist."""
     if "/v1/refunds" in text and '{"charge"' in text:
         things = {**things, "ch": things["paid"]}
-    text = re.sub(r"\b(ch|re|we|evt|dlv|key|req|qr|st)_[0-9a-z]{26}", lambda found: things[found[1]], text)
+    text = re.sub(
+        r"\b(ch|re|we|evt|dlv|key|req|qr|st|mb|tu|db|br)_[0-9a-z]{26}", lambda found: things[found[1]], text
+    )
     text = text.replace("$MAFU_KEY", shop.key).replace("order-20260115-0042", things["req"])
     words = shlex.split(text.replace("\\\n", " "))
     assert words.pop(0) == "curl"

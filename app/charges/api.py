@@ -89,6 +89,7 @@ CHARGE_EXAMPLE: dict[str, Any] = {
     "metadata": {"table": "7"},
     "return_url": "https://shop.example.com/thanks",
     "qr_code": None,
+    "topup": None,
     "url": "https://PAY.EXAMPLE.COM/C/01JD3W6J7HQK2M8N4P6R8T0V2X7QK2M9XTB4R8W3V6Z1YJ5H0PCD",
     "qr": {
         "svg": "https://pay.example.com/v1/charges/ch_01jd3w6j7hqk2m8n4p6r8t0v2x/qr.svg",
@@ -105,7 +106,7 @@ CHARGE_EXAMPLE: dict[str, Any] = {
 # For readers of the document and of its fuzzers; what is enforced is in commands.py.
 PLAIN = r"\u0000-\u001f\u007f-\u009f\u2028\u2029\u202a-\u202e\u2066-\u2069"
 _TEXT_PATTERN = rf"^[^{PLAIN}]*[^{PLAIN}\s][^{PLAIN}]*$"
-_URL_PATTERN = r"^https?://[0-9A-Za-z.-]+(:([1-9][0-9]{0,3}|[1-5][0-9]{4}))?([/?#][!#-;=?-\[\]^-~]*)?$"
+URL_PATTERN = r"^https?://[0-9A-Za-z.-]+(:([1-9][0-9]{0,3}|[1-5][0-9]{4}))?([/?#][!#-;=?-\[\]^-~]*)?$"
 _CURRENCIES = [code for currency in EXPONENTS for code in (currency.lower(), currency)]
 
 
@@ -178,7 +179,7 @@ class ChargeBody(BaseModel):
         Field(
             max_length=URL_CHARS_MAX,
             description="Where the shopper goes on to.  That somebody comes from here proves no payment.",
-            json_schema_extra={"pattern": _URL_PATTERN},
+            json_schema_extra={"pattern": URL_PATTERN},
         ),
     ] = None
     expires_in_s: Annotated[
@@ -314,6 +315,7 @@ class ChargeAnswer(BaseModel):
     qr_code: str | dict[str, Any] | None = Field(
         description="The printed code that it was begun at; with expand[]=qr_code the code itself."
     )
+    topup: str | None = Field(description="The top-up of a member that it pays for.")
     url: str = Field(description="The signed payment link: what the QR code says.")
     qr: QRAddresses
     provider: str | None = Field(description="alipay, wechatpay or unionpay, once paid.")

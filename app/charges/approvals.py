@@ -63,7 +63,7 @@ def decline(merchant_id: str, refund_id: str, *, by: Actor) -> None:
             )
         )
         bookings.post_declined(tx, moved)
-        refunds.recount(tx, moved)
+        refunds.give_up(tx, moved)
         emit(tx, refund_fact(types.REFUND_FAILED, moved))
         refunds.note(tx, by, Action.REFUND_DECLINED, moved)
 

@@ -35,6 +35,7 @@ class NewCharge:
     taken_by: str | None = None  # who takes it at the dashboard, and in which shift: as its caller knows
     shift_id: str | None = None
     store_id: str | None = None  # where it hangs now
+    topup_id: str | None = None  # of the top-up that it pays for, as its caller knows
 
     def __post_init__(self) -> None:
         if not 1 <= self.amount.minor <= MINOR_MAX:

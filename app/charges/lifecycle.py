@@ -90,6 +90,7 @@ def create_charge(tx: Connection, merchant_id: str, *, livemode: bool, new: NewC
         "taken_by": new.taken_by,
         "shift_id": new.shift_id,
         "store_id": new.store_id,
+        "topup_id": new.topup_id,
         "created_at": now,
         "expires_at": now + timedelta(seconds=new.expires_in_s),
         "paid_late": False,
@@ -218,6 +219,7 @@ def _the_one_before(tx: Connection, merchant_id: str, livemode: bool, new: NewCh
         and charge.metadata == new.metadata
         and charge.return_url == new.return_url
         and charge.expires_at - charge.created_at == timedelta(seconds=new.expires_in_s)
+        and (charge.topup_id is None) == (new.topup_id is None)
     )
     if not same:
         raise Conflict(

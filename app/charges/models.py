@@ -97,6 +97,7 @@ class Charge(Base):
     return_url: Mapped[str | None] = mapped_column(sa.String(2048))
     qr_code_id: Mapped[str | None] = mapped_column(sa.String(40))  # the printed code that it was begun at
     store_id: Mapped[str | None] = mapped_column(sa.String(40))  # where that code hung then
+    topup_id: Mapped[str | None] = mapped_column(sa.String(40))  # of a member, if that is what it pays for
     taken_by: Mapped[str | None] = mapped_column(sa.String(254))  # the e-mail of who made it at the dashboard
     shift_id: Mapped[str | None] = mapped_column(sa.String(40))  # that person's shift then
     created_at: Mapped[datetime]

@@ -4,7 +4,7 @@ A refund in state RESERVED counts against what was received, so no two refunds c
 it.  Only a definite no from the provider gives the reservation back.  ``refund_sending.py`` speaks with
 the provider in between.
 
-Locks are taken in one order by everybody: shift, refund, attempt, charge.
+Locks are taken in one order by everybody: shift, refund, attempt, charge, top-up, member.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import structlog
 from sqlalchemy import Connection
 
 from app import queue
-from app.charges import bookings, incidents, shifts
+from app.charges import bookings, crediting, incidents, shifts
 from app.charges.commands import NewRefund
 from app.charges.models import Attempt, Charge, Refund
 from app.charges.present import refund_fact
@@ -60,6 +60,7 @@ class Reservation:
     shift_id: str | None = None
     replaces: str | None = None
     limit_minor: int | None = None  # above it, counted over the whole charge, it waits for a second person
+    member_may_owe: bool = False  # of a top-up that is spent already
 
 
 def create_refund(
@@ -74,7 +75,7 @@ def create_refund(
 
     Above the merchant's limit it is reserved, and sent when a second person has approved it.
     Raises NotFound, PermissionDenied, or Conflict with code ``charge_not_paid``,
-    ``charge_already_refunded`` or ``amount_too_large``.
+    ``charge_already_refunded``, ``amount_too_large`` or, of a top-up, ``member_balance_too_low``.
     """
     by.require(Permission.REFUNDS_WRITE)
     charge = tx.execute(_FIND_CHARGE, {"merchant_id": merchant_id, "charge_id": new.charge_id[:64]}).first()
@@ -82,13 +83,15 @@ def create_refund(
         raise NotFound("no such charge")
     if charge.state != ChargeState.PAID:
         raise Conflict(f"the charge is {charge.state}: only a paid one is refunded", code="charge_not_paid")
+    rules = policy.read_policy(tx, merchant_id)
     wanted = Reservation(
         new.amount_minor,
         new.reason.strip(),
         metadata=new.metadata,
         asked_by=_name(by),
         shift_id=shifts.hold(tx, merchant_id, by, livemode=charge.livemode),
-        limit_minor=policy.read_policy(tx, merchant_id).limit_for(by),
+        limit_minor=rules.limit_for(by),
+        member_may_owe=rules.members_may_owe,
     )
     refund = reserve(tx, merchant_id, charge.paid_attempt_id, wanted)
     if refund is None:  # its number was made up just now
@@ -111,6 +114,7 @@ def try_again(tx: Connection, merchant_id: str, refund_id: str, *, by: Actor = S
         raise Conflict(
             f"the refund is {failed.state}: only a failed one is repeated", code="refund_not_failed"
         )
+    rules = policy.read_policy(tx, merchant_id)
     wanted = Reservation(
         failed.amount_minor,
         failed.reason,
@@ -119,7 +123,8 @@ def try_again(tx: Connection, merchant_id: str, refund_id: str, *, by: Actor = S
         asked_by=_name(by),
         shift_id=shifts.hold(tx, merchant_id, by, livemode=failed.livemode),
         replaces=failed.id,
-        limit_minor=policy.read_policy(tx, merchant_id).limit_for(by),
+        limit_minor=rules.limit_for(by),
+        member_may_owe=rules.members_may_owe,
     )
     refund = reserve(tx, merchant_id, failed.attempt_id, wanted)
     if refund is None:
@@ -180,9 +185,10 @@ def reserve(tx: Connection, merchant_id: str, attempt_id: str, wanted: Reservati
     taking = {"own_merchant_id": merchant_id, "own_id": attempt_id, "taken_minor": amount_minor}
     if tx.execute(_TAKE_OF_ATTEMPT, taking).rowcount != 1:
         raise RuntimeError(f"attempt {attempt_id} changed while it was locked")
+    charge = None
     if attempt.settles and not wanted.automatic:
-        taken = tx.execute(_TAKE_OF_CHARGE, {**taking, "own_id": attempt.charge_id})
-        if taken.rowcount != 1:
+        charge = tx.execute(_TAKE_OF_CHARGE, {**taking, "own_id": attempt.charge_id}).first()
+        if charge is None:
             raise RuntimeError(f"charge {attempt.charge_id} does not agree with the attempt that settled it")
     refund = tx.execute(
         sa.insert(_refunds).returning(*_refunds.c),
@@ -207,6 +213,8 @@ def reserve(tx: Connection, merchant_id: str, attempt_id: str, wanted: Reservati
         },
     ).one()
     bookings.post_reserved(tx, refund)
+    if charge is not None and charge.topup_id is not None:
+        crediting.take_back(tx, charge, refund, may_owe=wanted.member_may_owe)
     if not is_held:
         queue.put(tx, Kind.REFUND, merchant_id, refund_id, refund.created_at)
     emit(tx, refund_fact(types.REFUND_CREATED, refund))
@@ -253,14 +261,14 @@ def settle_refund(tx: Connection, account_id: str, result: RefundResult) -> bool
     had_failed = refund.state == RefundState.FAILED
     bookings.post_refund_end(tx, moved, account_id, had_failed=had_failed)
     if to == RefundState.FAILED:
-        recount(tx, moved)
+        give_up(tx, moved)
         _tell(tx, moved, "refund_failed", f"could not go back: {moved.failure_code}")
     elif had_failed:
-        _tell(tx, moved, "refund_contradicted", "went back after all, although it was said to have failed")
-        if recount(tx, moved):
-            _tell(tx, moved, "refund_exceeds", "went back beyond what was received")
+        _take_after_all(tx, moved)
     queue.drop(tx, moved.merchant_id, (Kind.REFUND, moved.id))
     emit(tx, refund_fact(event_type, moved))
+    if to == RefundState.SUCCEEDED and refund.topup_id is not None and not moved.automatic:
+        crediting.announce_refund(tx, moved, refund.topup_id)
     log.info("refund settled", refund_id=moved.id, state=to, amount_minor=moved.amount_minor)
     return True
 
@@ -270,8 +278,12 @@ _SAME_ATTEMPT = sa.and_(
     _attempts.c.merchant_id == _refunds.c.merchant_id, _attempts.c.id == _refunds.c.attempt_id
 )
 _FIND: sa.Select[Any] = (
-    sa.select(*_refunds.c, _attempts.c.out_trade_no)
+    sa.select(*_refunds.c, _attempts.c.out_trade_no, _charges.c.topup_id)
     .join(_attempts, _SAME_ATTEMPT)
+    .outerjoin(
+        _charges,
+        sa.and_(_charges.c.merchant_id == _refunds.c.merchant_id, _charges.c.id == _refunds.c.charge_id),
+    )
     .where(
         _attempts.c.account_id == sa.bindparam("account_id"),
         _refunds.c.out_refund_no == sa.bindparam("out_refund_no"),
@@ -324,6 +336,7 @@ _TAKE_OF_CHARGE = (
         _charges.c.refunded_minor + _TAKEN_MINOR <= _charges.c.paid_minor,
     )
     .values(refunded_minor=_charges.c.refunded_minor + _TAKEN_MINOR)
+    .returning(*_charges.c)
 )
 _SUMS = sa.select(
     *[
@@ -376,9 +389,26 @@ def _call_for_person(tx: Connection, refund: sa.Row[Any], result: RefundResult) 
     _tell(tx, refund, "refund_stuck", f"has not gone back yet: {result.provider_status}")
 
 
-def recount(tx: Connection, refund: sa.Row[Any]) -> bool:
-    """Count anew what went back, or is on its way, of an attempt and its charge.  A step.  Whether it is
-    too much.
+def give_up(tx: Connection, refund: sa.Row[Any]) -> None:
+    """What a refund had reserved is free again, and a member has it back.  A step."""
+    _, charge = _recount(tx, refund)
+    if charge is not None and charge.topup_id is not None and not refund.automatic:
+        crediting.give_back(tx, charge, refund)
+
+
+def _take_after_all(tx: Connection, refund: sa.Row[Any]) -> None:
+    """It went back although it had failed: what was free again is not, and a person hears of it."""
+    _tell(tx, refund, "refund_contradicted", "went back after all, although it was said to have failed")
+    is_too_much, charge = _recount(tx, refund)
+    if is_too_much:
+        _tell(tx, refund, "refund_exceeds", "went back beyond what was received")
+    if charge is not None and charge.topup_id is not None and not refund.automatic:
+        crediting.take_again(tx, charge, refund)
+
+
+def _recount(tx: Connection, refund: sa.Row[Any]) -> tuple[bool, sa.Row[Any] | None]:
+    """Count anew what went back, or is on its way, of an attempt and its charge.  Whether it is too much,
+    and the charge if the attempt settles one.
 
     The sum and not a difference: so a reservation is released once however often its end is told, and
     one that is taken again cannot push the count beyond what came in.
@@ -387,16 +417,21 @@ def recount(tx: Connection, refund: sa.Row[Any]) -> bool:
     attempt = tx.execute(_LOCK_ATTEMPT, which).one()
     of_charge_minor, unneeded_minor = _given(tx, attempt)
     given_minor = of_charge_minor + unneeded_minor
-    counts = [(_attempts, attempt.id, min(given_minor, attempt.received_minor))]
+    _count(tx, _attempts, attempt, attempt.id, min(given_minor, attempt.received_minor))
+    charge = None
     if attempt.settles:
-        counts.append((_charges, attempt.charge_id, min(of_charge_minor, attempt.credited_minor)))
-    for table, row_id, counted_minor in counts:
-        tx.execute(
-            sa.update(table)
-            .where(table.c.merchant_id == refund.merchant_id, table.c.id == row_id)
-            .values(refunded_minor=counted_minor)
-        )
-    return given_minor > attempt.received_minor
+        counted_minor = min(of_charge_minor, attempt.credited_minor)
+        charge = _count(tx, _charges, attempt, attempt.charge_id, counted_minor)
+    return given_minor > attempt.received_minor, charge
+
+
+def _count(tx: Connection, table: sa.Table, attempt: sa.Row[Any], row_id: str, minor: int) -> sa.Row[Any]:
+    return tx.execute(
+        sa.update(table)
+        .where(table.c.merchant_id == attempt.merchant_id, table.c.id == row_id)
+        .values(refunded_minor=minor)
+        .returning(*table.c)
+    ).one()
 
 
 def _tell(tx: Connection, refund: sa.Row[Any], kind: str, fact: str) -> None:

@@ -16,7 +16,7 @@ import structlog
 from sqlalchemy import Connection
 
 from app import clock, queue
-from app.charges import bookings, incidents, refunds
+from app.charges import bookings, crediting, incidents, refunds
 from app.charges.models import Attempt, Charge
 from app.charges.present import charge_fact, payment_json
 from app.charges.states import AttemptState, ChargeState, move
@@ -165,7 +165,7 @@ def pay_charge(
     """Make a charge paid with so much of an attempt's money; None if it was paid already.  A step.
 
     First wins, decided by the guard on the charge's row and by nothing that a provider says.  Only a
-    person takes money for a charge that was canceled.
+    person takes money for a charge that was canceled.  If it is a top-up, its member has the money now.
     """
     charge = move(
         tx,
@@ -181,8 +181,11 @@ def pay_charge(
         provider=attempt.provider,
         sequence=_NEXT_SEQUENCE,
     )
-    if charge is not None:
-        queue.drop(tx, attempt.merchant_id, (Kind.QUERY, attempt.id), (Kind.EXPIRE, charge_id))
+    if charge is None:
+        return None
+    queue.drop(tx, attempt.merchant_id, (Kind.QUERY, attempt.id), (Kind.EXPIRE, charge_id))
+    if charge.topup_id is not None:
+        crediting.credit(tx, charge)
     return charge
 
 

@@ -23,13 +23,14 @@ ledger_group = AppGroup("ledger", help="The ledger.")
 @with_appcontext
 @output.told
 def check(whose: str, url: str, as_json: bool) -> None:
-    """Recompute every payment from its entries and rows; names each that differs, and then ends with 1."""
+    """Recompute all payments and members from entries and rows; names what differs, and then ends with 1."""
     merchant_id = whose or None if url else (merchant_id_of(whose) if whose else None)
-    payments, faults = 0, []
+    payments, members, faults = 0, 0, []
     try:
         snapshots = partial(db.snapshot, db.elsewhere(url)) if url else db.snapshot
         for part in proving.check_all(snapshots, merchant_id):
             payments += part.payments
+            members += part.members
             faults += part.faults
     except ValueError as error:
         raise click.BadParameter(str(error), param_hint="--database") from None
@@ -41,9 +42,9 @@ def check(whose: str, url: str, as_json: bool) -> None:
             {"merchant": each.merchant_id, "table": each.table, "row": each.row_id, "reason": each.reason}
             for each in faults
         ]
-        output.say_json({"payments": payments, "faults": named})
+        output.say_json({"payments": payments, "members": members, "faults": named})
     else:
-        output.say_facts({"payments": str(payments), "faults": str(len(faults))})
+        output.say_facts({"payments": str(payments), "members": str(members), "faults": str(len(faults))})
         for fault in faults:
             output.say(f"{fault.merchant_id}: {fault}")
     if faults:

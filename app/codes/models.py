@@ -7,7 +7,7 @@ from datetime import datetime
 import sqlalchemy as sa
 from sqlalchemy.orm import Mapped, mapped_column
 
-from app.codes.terms import LabelKind
+from app.codes.terms import CodePurpose, LabelKind
 from app.db import Base
 
 
@@ -39,6 +39,7 @@ class QRCode(Base):
     id: Mapped[str] = mapped_column(sa.String(40), primary_key=True)
     livemode: Mapped[bool]
     code: Mapped[str] = mapped_column(sa.String(12))
+    purpose: Mapped[CodePurpose] = mapped_column(sa.String(8), default=CodePurpose.PAY)
     name: Mapped[str] = mapped_column(sa.String(80))
     store_id: Mapped[str | None] = mapped_column(sa.String(40))
     label_kind: Mapped[LabelKind | None] = mapped_column(sa.String(16))

@@ -26,6 +26,13 @@ OPEN_MAX_MINOR = 500_000
 LINE = re.compile(LINE_PATTERN)  # of text, without control characters
 
 
+class CodePurpose(StrEnum):
+    """What is done at a code."""
+
+    PAY = "pay"
+    TOPUP = "topup"  # a member of the merchant's app fills their purse
+
+
 class LabelKind(StrEnum):
     """What a code stands at."""
 

@@ -19,12 +19,13 @@ class Kind(StrEnum):
     REFUNDS_PAYABLE = "refunds_payable"  # reserved, and not known to have gone back
     UNCLAIMED = "unclaimed"  # came in, and no charge has taken it; below zero: gone back although it was used
     ELSEWHERE = "elsewhere"  # a person settled it outside these books
-    MEMBERS = "members"  # what members of the merchant's app have to spend
-    BONUS = "bonus"  # what the merchant gave them on top
+    MEMBERS = "members"  # what members of the merchant's app have to spend, bonus included
+    BONUS = "bonus"  # of that: given on top by the merchant, and not spent yet
+    ADJUSTMENTS = "adjustments"  # what people gave members by hand, less what they took
 
 
 # Accounts that grow by debits; all others grow by credits.
-DEBIT_KINDS = frozenset({Kind.CLEARING, Kind.REFUNDS, Kind.FEES, Kind.BONUS})
+DEBIT_KINDS = frozenset({Kind.CLEARING, Kind.REFUNDS, Kind.FEES, Kind.BONUS, Kind.ADJUSTMENTS})
 
 
 def clearing(account_id: str) -> str:

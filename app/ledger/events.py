@@ -23,6 +23,33 @@ class Event(StrEnum):
     REFUND_SUCCEEDED = "refund_succeeded"
     REFUND_FAILED = "refund_failed"  # or declined: what was reserved is free again
     REFUND_CONTRADICTED = "refund_contradicted"  # went back after all, after it had failed
+    # Of a movement of a member's purse: of what was paid in, and of the bonus.
+    TOPUP = "topup"
+    TOPUP_BONUS = "topup_bonus"
+    TOPUP_TAKEN_BACK = "topup_taken_back"  # its refund was asked for
+    TOPUP_TAKEN_BACK_BONUS = "topup_taken_back_bonus"
+    TOPUP_GIVEN_BACK = "topup_given_back"  # that failed
+    TOPUP_GIVEN_BACK_BONUS = "topup_given_back_bonus"
+    TOPUP_TAKEN_AGAIN = "topup_taken_again"  # and went back after all
+    TOPUP_TAKEN_AGAIN_BONUS = "topup_taken_again_bonus"
+    DEBIT = "debit"  # spent
+    DEBIT_BONUS = "debit_bonus"
+    REVERSAL = "reversal"  # of a debit
+    REVERSAL_BONUS = "reversal_bonus"
+    ADJUSTMENT = "adjustment"  # by a person
+    ADJUSTMENT_BONUS = "adjustment_bonus"
+
+
+# Where what was paid in comes from, or goes to.  A charge's money went to sales when it was paid.
+_FACING = {
+    Event.TOPUP: Kind.SALES,
+    Event.TOPUP_TAKEN_BACK: Kind.REFUNDS,
+    Event.TOPUP_GIVEN_BACK: Kind.REFUNDS,
+    Event.TOPUP_TAKEN_AGAIN: Kind.REFUNDS,
+    Event.DEBIT: Kind.SALES,
+    Event.REVERSAL: Kind.SALES,
+    Event.ADJUSTMENT: Kind.ADJUSTMENTS,
+}
 
 
 def payment(
@@ -84,3 +111,23 @@ def refund_contradicted(
 
 def _source(*, is_unneeded: bool) -> Kind:
     return Kind.UNCLAIMED if is_unneeded else Kind.REFUNDS
+
+
+def moved(
+    kind: str, movement_id: str, balance_minor: int, bonus_minor: int, charge_id: str | None
+) -> list[Transfer]:
+    """A member's purse holds so much more, below zero: less, of either kind."""
+    parts = [(Event(kind), _FACING[Event(kind)], balance_minor)]
+    parts.append((Event(f"{kind}_bonus"), Kind.BONUS, bonus_minor))
+    return [
+        Transfer(
+            event,
+            movement_id,
+            facing if minor > 0 else Kind.MEMBERS,
+            Kind.MEMBERS if minor > 0 else facing,
+            abs(minor),
+            charge_id,
+        )
+        for event, facing, minor in parts
+        if minor
+    ]

@@ -23,12 +23,20 @@ class Entry(Base):
         sa.CheckConstraint("amount_minor > 0", name="amount"),
         sa.CheckConstraint("debit <> credit", name="sides"),
         sa.Index("ix_ledger_entries_attempt", "merchant_id", "attempt_id"),
+        sa.Index(
+            "ix_ledger_entries_member",
+            *("merchant_id", "member_id"),
+            sqlite_where=sa.text("member_id IS NOT NULL"),
+            postgresql_where=sa.text("member_id IS NOT NULL"),
+        ),
         sa.Index("ix_ledger_entries_time", "merchant_id", "livemode", "posted_at"),
     )
 
     # The key says that a cause is posted once.
     merchant_id: Mapped[str] = mapped_column(sa.String(40), primary_key=True)
-    cause_id: Mapped[str] = mapped_column(sa.String(40), primary_key=True)  # an attempt, refund, decision
+    cause_id: Mapped[str] = mapped_column(
+        sa.String(40), primary_key=True
+    )  # an attempt, refund, decision, movement
     event: Mapped[str] = mapped_column(sa.String(24), primary_key=True)  # what became of it
     livemode: Mapped[bool]
     debit: Mapped[str] = mapped_column(sa.String(56))
@@ -36,6 +44,7 @@ class Entry(Base):
     amount_minor: Mapped[int]
     currency: Mapped[str] = mapped_column(sa.String(3))
     attempt_id: Mapped[str | None] = mapped_column(sa.String(40))  # whose money it is; None: no payment's
+    member_id: Mapped[str | None] = mapped_column(sa.String(40))  # whose purse it moves; None: nobody's
     charge_id: Mapped[str | None] = mapped_column(sa.String(40))
     posted_at: Mapped[datetime]
 

@@ -31,13 +31,14 @@ class Transfer:
 
 @dataclass(frozen=True, slots=True)
 class Posting:
-    """Transfers of one payment's money that belong together, in one mode and currency."""
+    """Transfers of one payment's or member's money that belong together, in one mode and currency."""
 
     merchant_id: str
     livemode: bool
     currency: str
     attempt_id: str | None
     transfers: Sequence[Transfer]
+    member_id: str | None = None
 
 
 def post(tx: Connection, posting: Posting) -> None:
@@ -66,6 +67,7 @@ def rows_of(posting: Posting, posted_at: datetime) -> list[dict[str, Any]]:
             "amount_minor": each.amount_minor,
             "currency": posting.currency,
             "attempt_id": posting.attempt_id,
+            "member_id": posting.member_id,
             "charge_id": each.charge_id,
             "posted_at": posted_at,
         }

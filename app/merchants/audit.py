@@ -76,6 +76,11 @@ class Action(StrEnum):
     PROVIDER_ENABLED = "provider_account.enabled"
     PROVIDER_DISABLED = "provider_account.disabled"
     RATE_ADDED = "provider_account.rate_added"
+    MEMBER_ADDED = "member.added"
+    MEMBER_CHANGED = "member.changed"
+    MEMBER_ADJUSTED = "member.adjusted"
+    BONUS_RULE_ADDED = "bonus_rule.added"
+    BONUS_RULE_WITHDRAWN = "bonus_rule.withdrawn"
 
 
 @dataclass(frozen=True, slots=True)

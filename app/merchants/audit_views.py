@@ -50,6 +50,11 @@ WORDS = {
     Action.PROVIDER_ENABLED: _l("Provider connected again"),
     Action.PROVIDER_DISABLED: _l("Provider disconnected"),
     Action.RATE_ADDED: _l("Fee rate added"),
+    Action.MEMBER_ADDED: _l("Member added"),
+    Action.MEMBER_CHANGED: _l("Member changed"),
+    Action.MEMBER_ADJUSTED: _l("Member's balance changed by hand"),
+    Action.BONUS_RULE_ADDED: _l("Bonus rule added"),
+    Action.BONUS_RULE_WITHDRAWN: _l("Bonus rule taken back"),
 }
 KINDS = {
     "sign_in": _l("Sign-ins"),
@@ -66,6 +71,8 @@ KINDS = {
     "settings": _l("Settings"),
     "policy": _l("Safety rules"),
     "provider_account": _l("Payment providers"),
+    "member": _l("Members"),
+    "bonus_rule": _l("Bonus rules"),
 }
 
 bp = Blueprint("audit", __name__, url_prefix="/audit")

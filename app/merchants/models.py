@@ -23,6 +23,8 @@ class Merchant(Base):
     refund_limit_minor: Mapped[int | None]
     refund_limit_for_keys: Mapped[bool] = mapped_column(default=False)
     requires_second_factor: Mapped[bool] = mapped_column(default=False)  # for refunds and keys
+    # Whether a refund of a top-up may take a member's purse below zero; else it is refused.
+    members_may_owe: Mapped[bool] = mapped_column(default=False)
 
 
 class Brand(Base):

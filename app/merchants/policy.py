@@ -30,6 +30,7 @@ class Policy:
     refund_limit_minor: int | None = None
     refund_limit_for_keys: bool = False
     requires_second_factor: bool = False
+    members_may_owe: bool = False  # a refund of a top-up that is spent is not refused, and leaves a debt
 
     def __post_init__(self) -> None:
         if self.refund_limit_minor is not None and not 0 <= self.refund_limit_minor <= MINOR_MAX:
@@ -67,5 +68,8 @@ def save_policy(merchant_id: str, new: Policy, *, by: Actor) -> None:
 
 
 _FIND = sa.select(
-    _merchants.c.refund_limit_minor, _merchants.c.refund_limit_for_keys, _merchants.c.requires_second_factor
+    _merchants.c.refund_limit_minor,
+    _merchants.c.refund_limit_for_keys,
+    _merchants.c.requires_second_factor,
+    _merchants.c.members_may_owe,
 ).where(_merchants.c.id == sa.bindparam("merchant_id"))

@@ -27,6 +27,9 @@ class Permission(StrEnum):
     UNCLAIMED_READ = "unclaimed:read"
     UNCLAIMED_WRITE = "unclaimed:write"
     LEDGER_READ = "ledger:read"  # balances, statements, entries
+    MEMBERS_READ = "members:read"  # of the merchant's app: who they are and what they have to spend
+    MEMBERS_WRITE = "members:write"  # add, rename, block; what is given on top of a top-up
+    MEMBERS_ADJUST = "members:adjust"  # give and take by hand
     INCIDENTS_READ = "incidents:read"
     INCIDENTS_WRITE = "incidents:write"
     WEBHOOKS_READ = "webhooks:read"
@@ -58,6 +61,7 @@ _P = Permission
 _READ_BOOKS = {
     *(_P.HOME_READ, _P.CHARGES_READ, _P.REFUNDS_READ, _P.UNCLAIMED_READ, _P.INCIDENTS_READ),
     _P.LEDGER_READ,
+    _P.MEMBERS_READ,
 }
 
 GRANTS: dict[Role, frozenset[Permission]] = {
@@ -74,6 +78,8 @@ GRANTS: dict[Role, frozenset[Permission]] = {
             _P.SHIFTS_READ,
             _P.SHIFTS_ALL,
             _P.UNCLAIMED_WRITE,
+            _P.MEMBERS_WRITE,
+            _P.MEMBERS_ADJUST,
             _P.INCIDENTS_WRITE,
             _P.WEBHOOKS_READ,
             _P.SETTINGS_READ,
@@ -94,6 +100,7 @@ GRANTS: dict[Role, frozenset[Permission]] = {
             _P.CHARGES_WRITE,
             _P.CODES_READ,
             _P.REFUNDS_READ,
+            _P.MEMBERS_READ,
             _P.SHIFTS_OWN,
             _P.WEBHOOKS_READ,
             _P.WEBHOOKS_WRITE,

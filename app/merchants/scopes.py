@@ -20,6 +20,12 @@ class Scope(StrEnum):
     REFUNDS_READ = "refunds:read"
     REFUNDS_WRITE = "refunds:write"
     BALANCE_READ = "balance:read"
+    MEMBERS_READ = "members:read"
+    MEMBERS_WRITE = "members:write"
+    TOPUPS_READ = "topups:read"
+    TOPUPS_WRITE = "topups:write"
+    DEBITS_READ = "debits:read"
+    DEBITS_WRITE = "debits:write"
     CODES_READ = "codes:read"
     CODES_WRITE = "codes:write"
     EVENTS_READ = "events:read"
@@ -47,6 +53,22 @@ ROUTES: dict[str, Scope] = {
     "refunds_api.list_all": Scope.REFUNDS_READ,
     "batch_api.create": Scope.CHARGES_WRITE,
     "balance_api.read": Scope.BALANCE_READ,
+    "members_api.create": Scope.MEMBERS_WRITE,
+    "members_api.list_all": Scope.MEMBERS_READ,
+    "members_api.read": Scope.MEMBERS_READ,
+    "members_api.update": Scope.MEMBERS_WRITE,
+    "members_api.movements": Scope.MEMBERS_READ,
+    "debits_api.create": Scope.DEBITS_WRITE,
+    "debits_api.list_all": Scope.DEBITS_READ,
+    "debits_api.read": Scope.DEBITS_READ,
+    "debits_api.reverse": Scope.DEBITS_WRITE,
+    "topups_api.create": Scope.TOPUPS_WRITE,
+    "topups_api.list_all": Scope.TOPUPS_READ,
+    "topups_api.read": Scope.TOPUPS_READ,
+    "topups_api.ask": Scope.TOPUPS_WRITE,
+    "bonus_rules_api.create": Scope.MEMBERS_WRITE,
+    "bonus_rules_api.list_all": Scope.MEMBERS_READ,
+    "bonus_rules_api.withdraw": Scope.MEMBERS_WRITE,
     "qr_codes_api.create": Scope.CODES_WRITE,
     "qr_codes_api.create_series": Scope.CODES_WRITE,
     "qr_codes_api.list_all": Scope.CODES_READ,

@@ -40,10 +40,12 @@ class Purpose(StrEnum):
 
     CHARGE = "charge"
     CODE = "code"
+    MEMBER = "member"  # the page on which one tops up; a member stands where a charge does, of no amount
 
 
-PREFIXES = {Purpose.CHARGE: "ch", Purpose.CODE: "qr"}
+PREFIXES = {Purpose.CHARGE: "ch", Purpose.CODE: "qr", Purpose.MEMBER: "mb"}
 PATH = "/C/"
+MEMBER_PATH = "/M/"
 
 # 130 bits fill 26 characters exactly: no spare bits, so a signature is spelled in one way only.
 # RFC 2104 wants at least half of the digest (128 bits); a longer one would cost a larger code.

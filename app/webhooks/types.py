@@ -12,6 +12,9 @@ CHARGE_CANCELED = "charge.canceled"
 REFUND_CREATED = "refund.created"
 REFUND_SUCCEEDED = "refund.succeeded"
 REFUND_FAILED = "refund.failed"
+TOPUP_SUCCEEDED = "topup.succeeded"
+TOPUP_REFUNDED = "topup.refunded"
+MEMBER_BALANCE_CHANGED = "member.balance_changed"
 WEBHOOK_ENDPOINT_DISABLED = "webhook_endpoint.disabled"
 ENDPOINT_PING = "endpoint.ping"  # sent to the one endpoint that asked for it
 
@@ -26,6 +29,9 @@ ALL = (
     REFUND_CREATED,
     REFUND_SUCCEEDED,
     REFUND_FAILED,
+    TOPUP_SUCCEEDED,
+    TOPUP_REFUNDED,
+    MEMBER_BALANCE_CHANGED,
     WEBHOOK_ENDPOINT_DISABLED,
     ENDPOINT_PING,
 )

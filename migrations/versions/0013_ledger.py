@@ -119,7 +119,11 @@ def fill():
     entries = sa.Table("ledger_entries", sa.MetaData(), autoload_with=bind)
     while payments := bind.execute(ATTEMPTS, {**last, "batch": BATCH}).all():
         for whose, group in groupby(payments, lambda row: row.merchant_id):
-            rows = entries_of(bind, whose, list(group))
+            # As the table is at this revision: what was added to an entry later is left out.
+            rows = [
+                {name: value for name, value in row.items() if name in entries.c}
+                for row in entries_of(bind, whose, list(group))
+            ]
             if rows:
                 bind.execute(sa.insert(entries), rows)
         last = {"merchant_id": payments[-1].merchant_id, "id": payments[-1].id}

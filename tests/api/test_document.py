@@ -18,7 +18,7 @@ from schemathesis.specs.openapi.definitions import OPENAPI_31_VALIDATOR
 
 from app.merchants.auth import require_key
 from tests.api.calls import Api, row_counts
-from tests.books import log_call, make_paid
+from tests.books import log_call, make_paid, pay
 from tests.conftest import Shop
 
 # For each operation and mode.  `make fuzz-api` asks for more.
@@ -26,7 +26,7 @@ CASES = int(os.environ.get("FUZZ_CASES", "10"))
 ACTS = ("/begin", "/pay", "/decline", "/levers")  # at a wallet, which may say no
 ONLY_SQLITE = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 
-NAMING = ("/v1/refunds", "/v1/events/replay")  # what they are about is in their bodies
+NAMING = ("/v1/refunds", "/v1/events/replay", "/v1/topups")  # what they are about is in their bodies
 BEYOND_SCHEMAS = {
     "POST /v1/charges/batch",
     "POST /v1/webhook_endpoints",
@@ -38,6 +38,9 @@ BEYOND_SCHEMAS = {
     "POST /v1/qr_codes/{code_id}",
     # Which files each paper comes as.
     "GET /v1/qr_codes/{code_id}/print",
+    # Amounts that rise; a wallet in an app, and none on a page.
+    "POST /v1/bonus_rules",
+    "POST /v1/topups",
 }
 
 # What a well-made request may meet: 404, 409, and 422 for an Idempotency-Key that was used before.
@@ -108,8 +111,9 @@ def test_every_operation_says_how_it_may_refuse(document):
         expected |= {"404"} if "{" in path or names_more else set()
         expected |= {"413", "415"} if "requestBody" in operation else set()
         expected |= {"409", "422"} if "Idempotency-Key" in named else set()
-        expected |= {"409"} if path.endswith("/print") else set()
-        expected |= {"402"} if path.endswith(("/app_params", "/pay_code", *ACTS)) else set()
+        expected |= {"409"} if path.endswith(("/print", "{rule_id}")) else set()
+        at_wallet = path.endswith(("/app_params", "/pay_code", *ACTS))
+        expected |= {"402"} if at_wallet or (method, path) == ("POST", "/v1/topups") else set()
         refusals = {status for status in operation["responses"] if status >= "400"}
         assert refusals == expected, (method, path)
         for status in refusals:
@@ -181,12 +185,51 @@ def test_answers_fit_their_schema(document, api, merchant):
         "CodeList": api.get("/v1/qr_codes").get_json(),
         "StoreAnswer": api.post("/v1/stores", {"name": "武康路店"}).get_json(),
         "StoreList": api.get("/v1/stores").get_json(),
+        **of_a_member(api),
         "ErrorAnswer": api.get("/v1/charges/x").get_json(),
     }
     for name, answer in answers.items():
         jsonschema_rs.validator_for(resolved(document, schemas[name])).validate(answer)
         schema = schemas[name]
         assert set(schema["required"]) <= set(answer) <= set(schema["properties"]), name
+
+
+def of_members(api: Api) -> dict[str, str]:
+    """What addresses name of a member who has topped up and spent."""
+    rule = {"tiers": [], "valid_from": "2126-01-01T00:00:00Z"}
+    member_id = api.post("/v1/members", {"account": "u2"}).get_json()["id"]
+    topup = api.post("/v1/topups", {"member": "u2", "amount": 1000}).get_json()
+    pay(topup["charge"])
+    debit = api.post("/v1/members/u2/debits", {"debit_no": "d2", "amount": 1}).get_json()
+    return {
+        "member": member_id,
+        "topup_id": topup["id"],
+        "debit_id": debit["id"],
+        "rule_id": api.post("/v1/bonus_rules", rule).get_json()["id"],
+    }
+
+
+def of_a_member(api: Api) -> dict[str, Any]:
+    """Answers about a member who has topped up and spent."""
+    rule = api.post("/v1/bonus_rules", {"tiers": [{"amount": 1000, "bonus": 100}]}).get_json()
+    api.post("/v1/members", {"account": "u1"})
+    topup = api.post(
+        "/v1/topups", {"member": "u1", "amount": 1000, "scene": "app", "method": "alipay"}
+    ).get_json()
+    pay(topup["charge"])
+    debit = api.post("/v1/members/u1/debits", {"debit_no": "d1", "amount": 1050}).get_json()
+    return {
+        "RuleAnswer": rule,
+        "RuleList": api.get("/v1/bonus_rules").get_json(),
+        "MemberAnswer": api.get("/v1/members/u1").get_json(),
+        "MemberList": api.get("/v1/members").get_json(),
+        "MovementList": api.get("/v1/members/u1/movements").get_json(),
+        "NewTopupAnswer": topup,
+        "TopupAnswer": api.get(f"/v1/topups/{topup['id']}").get_json(),
+        "TopupList": api.get("/v1/topups?member=u1").get_json(),
+        "DebitAnswer": debit,
+        "DebitList": api.get("/v1/members/u1/debits").get_json(),
+    }
 
 
 @ONLY_SQLITE
@@ -207,6 +250,7 @@ def test_no_request_drawn_from_the_document_is_answered_otherwise(
         "request_id": log_call(merchant.id, "key_1"),
         "code_id": api.post("/v1/qr_codes", {"name": "堂食"}).get_json()["id"],
         "store_id": api.post("/v1/stores", {"name": "武康路店"}).get_json()["id"],
+        **of_members(api),
     }
     api.post(f"/v1/webhook_endpoints/{known['endpoint_id']}/ping")
     known["delivery_id"] = api.get("/v1/deliveries").get_json()["data"][0]["id"]

@@ -33,6 +33,16 @@ NAMED = [
     ("GET", "/v1/qr_codes/{code_id}/qr.png"),
     ("GET", "/v1/qr_codes/{code_id}/qr.svg"),
     ("POST", "/v1/qr_codes/{code_id}"),
+    ("GET", "/v1/members/{member}"),
+    ("POST", "/v1/members/{member}"),
+    ("GET", "/v1/members/{member}/movements"),
+    ("GET", "/v1/members/{member}/debits"),
+    ("POST", "/v1/members/{member}/debits"),
+    ("GET", "/v1/members/{member}/debits/{debit_id}"),
+    ("POST", "/v1/members/{member}/debits/{debit_id}/reverse"),
+    ("GET", "/v1/topups/{topup_id}"),
+    ("POST", "/v1/topups/{topup_id}/ask"),
+    ("DELETE", "/v1/bonus_rules/{rule_id}"),
     ("GET", "/v1/refunds/{refund_id}"),
     ("GET", "/v1/stores/{store_id}"),
     ("POST", "/v1/stores/{store_id}"),
@@ -45,13 +55,16 @@ NAMED = [
 ]
 LISTS = [
     "/v1/api_keys",
+    "/v1/bonus_rules",
     "/v1/charges",
     "/v1/deliveries",
     "/v1/events",
+    "/v1/members",
     "/v1/qr_codes",
     "/v1/refunds",
     "/v1/request_logs",
     "/v1/stores",
+    "/v1/topups",
     "/v1/webhook_endpoints",
 ]
 DEEDS = ["/v1/events/replay"]  # name what they are about in their body: tests/webhooks/test_replay.py
@@ -65,6 +78,10 @@ PREFIXES = {
     "request_id": "req",
     "code_id": "qr",
     "store_id": "st",
+    "member": "mb",
+    "topup_id": "tu",
+    "debit_id": "db",
+    "rule_id": "br",
 }
 
 
@@ -90,6 +107,22 @@ def possessions(owner: Api) -> dict[str, str]:
         "key_id": key_id,
         "code_id": code_id,
         "store_id": store_id,
+        **of_a_member(owner),
+    }
+
+
+def of_a_member(owner: Api) -> dict[str, str]:
+    """A member who has topped up and spent, and a rule that has not begun."""
+    member_id = owner.post("/v1/members", {"account": "u1"}).get_json()["id"]
+    topup = owner.post("/v1/topups", {"member": "u1", "amount": 1000}).get_json()
+    pay(topup["charge"])
+    debit = owner.post("/v1/members/u1/debits", {"debit_no": "d1", "amount": 1}).get_json()
+    rule = {"tiers": [], "valid_from": "2126-01-01T00:00:00Z"}
+    return {
+        "member": member_id,
+        "topup_id": topup["id"],
+        "debit_id": debit["id"],
+        "rule_id": owner.post("/v1/bonus_rules", rule).get_json()["id"],
     }
 
 
@@ -101,7 +134,9 @@ def call(who: Api, method: str, path: str) -> TestResponse:
         return who.post(path, {"name": "drop"})
     if path.endswith("/pay_code"):
         return who.post(path, {"code": "2876543210987654"})
-    is_deed = path.endswith(("/revoke", "/ping", "/resend", "/cancel", "/expire"))
+    if path.endswith("/debits"):
+        return who.post(path, {"debit_no": "d9", "amount": 1})
+    is_deed = path.endswith(("/revoke", "/ping", "/resend", "/cancel", "/expire", "/ask"))
     return who._call(method, path, {"json": {}} if method == "POST" and not is_deed else {})
 
 

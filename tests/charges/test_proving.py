@@ -14,6 +14,7 @@ from app.db import db, elsewhere, snapshot
 from app.ledger.accounts import balance_of
 from app.ledger.events import Event
 from app.ledger.models import Entry, LedgerCheck
+from app.purses.models import Debit, Member, Movement, Topup
 from app.queue import Job, Kind
 from tests import full_books
 from tests.books import row_of, rows_of
@@ -59,6 +60,30 @@ CHANGES = [
     (Entry, "event = 'fee'", "cause_id = 'at_other'"),
     (Entry, "event = 'refund_contradicted'", None),
     (Entry, "event = 'payment' AND credit = 'unclaimed'", None),
+    (Member, "sequence > 0", "balance_minor = balance_minor + 1"),
+    (Member, "sequence > 0", "bonus_minor = bonus_minor - 1"),
+    (Member, "sequence = 0", "balance_minor = 1"),
+    (Member, "sequence > 0", "currency = 'USD'"),
+    (Movement, "kind = 'topup'", "balance_minor = balance_minor + 1"),
+    (Movement, "kind = 'debit'", "balance_after_minor = balance_after_minor + 1"),
+    (Movement, "kind = 'topup_taken_back'", "bonus_minor = bonus_minor + 1"),
+    (Movement, "kind = 'reversal'", "cause_id = 'db_other'"),
+    (Movement, "kind = 'adjustment'", None),
+    (Topup, "credited_minor IS NOT NULL", "credited_minor = credited_minor - 1"),
+    (Topup, "credited_minor IS NOT NULL", "bonus_credited_minor = bonus_credited_minor + 1"),
+    (Topup, "taken_minor > 0", "taken_minor = taken_minor - 1"),
+    (Topup, "taken_minor > 0", "bonus_taken_minor = bonus_taken_minor - 1"),
+    (Topup, "credited_minor IS NULL", "credited_minor = 1"),
+    (Debit, "reversed_minor > 0", "reversed_minor = reversed_minor - 1"),
+    (Debit, "reversed_minor > 0", "balance_minor = balance_minor - 1"),
+    (Debit, "reversed_minor > 0", "reversed_at = NULL"),
+    (Charge, "topup_id IS NOT NULL", "topup_id = NULL"),
+    (Charge, "topup_id IS NULL", "topup_id = 'tu_other'"),
+    (Entry, "event = 'topup'", "amount_minor = amount_minor + 1"),
+    (Entry, "event = 'topup_bonus'", "member_id = 'mb_other'"),
+    (Entry, "event = 'debit'", "member_id = NULL"),
+    (Entry, "event = 'reversal_bonus'", "debit = 'sales'"),
+    (Entry, "event = 'topup_taken_again'", None),
 ]
 
 
@@ -70,6 +95,7 @@ def faults(snapshots=snapshot, shop=None):
 def books(merchant):
     full_books.fill(merchant)
     full_books.fill_fees(merchant)
+    full_books.fill_members(merchant)
     return merchant
 
 
@@ -92,15 +118,22 @@ def test_books_in_which_everything_happened_are_whole_and_entries_alone_say_wher
     }
     came = sum(row.received_minor or 0 for row in rows_of(Attempt))
     back = sum(row.amount_minor for row in rows_of(Refund, state="succeeded"))
+    fees = sum(row.fee_minor or 0 for row in rows_of(Attempt)) - 1  # a bill said so
+    [topup] = [row for row in rows_of(Topup) if row.credited_minor]
+    [debit], member = rows_of(Debit), row_of(Member, account="user-42")
     assert balances == {
-        "clearing": came - back - 60 - 119,
-        "sales": sum(row.credited_minor for row in rows_of(Attempt)),
-        "refunds": sum(row.amount_minor for row in live() if not row.automatic),
+        "clearing": came - back - fees,
+        "sales": sum(row.credited_minor for row in rows_of(Attempt)) - topup.credited_minor + 100,
+        "refunds": sum(row.amount_minor for row in live() if not row.automatic) - topup.taken_minor,
         "refunds_payable": sum(row.amount_minor for row in live() if row.state != "succeeded"),
-        "fees": 60 + 119,
+        "fees": fees,
         "unclaimed": 888,
         "elsewhere": 50,
+        "members": member.balance_minor + member.bonus_minor,
+        "bonus": member.bonus_minor,
+        "adjustments": -30,
     }
+    assert (debit.amount_minor - debit.reversed_minor, topup.taken_minor) == (100, 3_000)
 
 
 def live():
@@ -123,7 +156,7 @@ def test_whatever_row_is_changed_is_named(books):
             assert connection.execute(sa.text(f"{deed} WHERE {own}"), key).rowcount == 1
             found = [
                 str(fault)
-                for after in ("", "zz")
+                for after in ("", "at_z", proving.AT_MEMBERS)
                 for fault in proving.check_slice(connection, books.id, after).faults
             ]
             name = row.cause_id if model is Entry else row.id
@@ -134,8 +167,9 @@ def test_whatever_row_is_changed_is_named(books):
 
 def loosen(connection):
     """Whoever changes rows behind our back has taken the triggers and checks off before."""
-    for deed in ("update", "delete"):
-        connection.execute(sa.text(f"DROP TRIGGER ledger_entries_no_{deed}"))
+    for table in ("ledger_entries", "member_movements"):
+        for deed in ("update", "delete"):
+            connection.execute(sa.text(f"DROP TRIGGER {table}_no_{deed}"))
     connection.execute(sa.text("PRAGMA ignore_check_constraints = ON"))
 
 
@@ -146,7 +180,7 @@ def test_the_worker_goes_on_slice_by_slice_and_tells_a_person_once(books, monkey
         changed = connection.execute(
             sa.text("UPDATE attempts SET outside_minor = 49 WHERE outside_minor = 50 RETURNING id")
         ).scalar_one()
-    whole_round = -(-len(rows_of(Attempt)) // 5) + 1  # the last looks for strays
+    whole_round = -(-len(rows_of(Attempt)) // 5) + 3  # strays, the members, and that there are no more
     for _ in range(2):
         proving.schedule()
         proving.schedule()
