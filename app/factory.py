@@ -53,7 +53,8 @@ from app.codes.tally import Tally
 from app.config import Settings, load_settings
 from app.document import current_document
 from app.members import api as members_api
-from app.members import bonus_rules_api, debits_api, topups_api
+from app.members import bonus_rules_api, debits_api, topup_views, topups_api
+from app.members import views as members_views
 from app.merchants import (
     audit_views,
     brand_views,
@@ -118,6 +119,7 @@ ROOMS = (
     refunds_views.bp,
     ledger_views.bp,
     statement_views.bp,
+    members_views.bp,
     codes_room_views.bp,
     codes_print_views.bp,
     stores_views.bp,
@@ -198,7 +200,7 @@ def _add_rooms(app: OpenAPI) -> None:
     dossier.call("callbacks", evidence.steps_of)
     search.teach(codes.find_by_letters)
     expand.teach(expand.OfCharge.QR_CODE, codes_present.unfolded)
-    for public in (checkout_views.bp, codes_views.bp, callbacks_views.bp, brand_views.bp):
+    for public in (checkout_views.bp, codes_views.bp, topup_views.bp, callbacks_views.bp, brand_views.bp):
         app.register_blueprint(public)
         csrf.exempt(public)  # the address itself is the authority; there is no session to ride on
     app.add_url_rule("/healthz", "health", lambda: Response("ok\n", content_type="text/plain"))

@@ -18,6 +18,8 @@ from dataclasses import dataclass
 from ipaddress import IPv6Address, ip_address
 from typing import Protocol
 
+from app.errors import TooManyRequests
+
 _KEPT = 10_000  # callers; a bucket takes 200 bytes
 BURST_S = 2  # a full bucket holds what is refilled in two seconds
 
@@ -41,6 +43,15 @@ class Counts(Protocol):
 
     def look(self, who: str) -> Verdict:
         """What ``take`` would say, without taking."""
+
+
+def must_allow(counts: Counts | None, who: str) -> None:
+    """Let ``who`` call once; without counts, as often as they like.  Raises TooManyRequests."""
+    if counts is None:
+        return
+    verdict = counts.take(who)
+    if not verdict.allowed:
+        raise TooManyRequests("too often: wait a little", retry_after_s=verdict.retry_after_s)
 
 
 class Buckets:

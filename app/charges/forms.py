@@ -7,6 +7,7 @@ digits of a Chinese keyboard.  The commands behind check the rest.
 from __future__ import annotations
 
 import json
+import re
 import shlex
 import unicodedata
 from collections.abc import Mapping
@@ -17,6 +18,8 @@ from app.errors import InvalidRequest
 from app.money import SYMBOLS, Money
 
 AMOUNT_CHARS_MAX = 32
+# A comma parts thousands and nothing else: who means 12.50 by "12,50" must not be asked for 1,250.
+_GROUPED = re.compile(r"[^,]*\d{1,3}(,\d{3})+(?!\d)[^,]*", re.ASCII)
 # What the form offers; the API takes any number of seconds between 60 and the last of these.
 LIFETIMES_S = (900, EXPIRES_IN_S_DEFAULT, 86400, 15 * 86400)
 
@@ -46,6 +49,14 @@ def amount_of(text: str, currency: str) -> Money:
         return Money.from_major(plain.strip(), currency)
     except ValueError:
         raise InvalidRequest("not an amount", code="amount_invalid", param="amount") from None
+
+
+def shopper_amount(text: str, currency: str) -> Money:
+    """``"１２。５"``, ``"¥12.50"`` and ``"1,234.50"``; never ``"12,50"``.  Raises InvalidRequest."""
+    plain = unicodedata.normalize("NFKC", text[: AMOUNT_CHARS_MAX + 1])
+    if "," in plain and not _GROUPED.fullmatch(plain):
+        raise InvalidRequest("not an amount", code="amount_invalid", param="amount")
+    return amount_of(text, currency)
 
 
 def curl_for(origin: str, charge: Mapping[str, Any]) -> str:

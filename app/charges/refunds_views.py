@@ -28,6 +28,7 @@ from app.merchants.idempotency import Answer, once
 from app.merchants.keys import Caller
 from app.merchants.views import faults_of, livemode, open_room
 from app.money import Money
+from app.purses.change import TOO_LOW
 
 _FAULTS = {
     "amount": _l("Enter an amount such as 12.50, at least 0.01 and at most what is left."),
@@ -133,8 +134,10 @@ def create_refund(charge_id: str) -> Response | BaseResponse:
     except IdempotencyMismatch:
         text = gettext("This form was sent before. Send it again to make another refund.")
         return _form_page(charge, {"": text}, 409)
-    except Conflict:
+    except Conflict as refusal:
         text = gettext("Meanwhile more of it went back. This is what is left now.")
+        if refusal.code == TOO_LOW:
+            text = gettext("The member has spent it: so much is not left of their balance or their bonus.")
         return _form_page(lifecycle.find(me().merchant_id, charge_id), {"": text}, 409)
     made = refund_search.find(who.merchant_id, json.loads(answer.body))
     return _back_to(charge.id, "awaiting" if made.state == RefundState.AWAITING else "refunding")

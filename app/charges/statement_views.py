@@ -33,6 +33,20 @@ _EVENTS = {
     Event.REFUND_SUCCEEDED: _l("Refund gone back"),
     Event.REFUND_FAILED: _l("Refund failed"),
     Event.REFUND_CONTRADICTED: _l("Refund gone back after all"),
+    Event.TOPUP: _l("Top-up"),
+    Event.TOPUP_BONUS: _l("Bonus of a top-up"),
+    Event.TOPUP_TAKEN_BACK: _l("Top-up taken back"),
+    Event.TOPUP_TAKEN_BACK_BONUS: _l("Bonus taken back"),
+    Event.TOPUP_GIVEN_BACK: _l("Top-up given back: its refund failed"),
+    Event.TOPUP_GIVEN_BACK_BONUS: _l("Bonus given back: the refund failed"),
+    Event.TOPUP_TAKEN_AGAIN: _l("Top-up taken back after all"),
+    Event.TOPUP_TAKEN_AGAIN_BONUS: _l("Bonus taken back after all"),
+    Event.DEBIT: _l("Spent"),
+    Event.DEBIT_BONUS: _l("Bonus spent"),
+    Event.REVERSAL: _l("Spending reversed"),
+    Event.REVERSAL_BONUS: _l("Spending of a bonus reversed"),
+    Event.ADJUSTMENT: _l("Changed by hand"),
+    Event.ADJUSTMENT_BONUS: _l("Bonus changed by hand"),
 }
 _ACCOUNTS = {
     Kind.CLEARING: _l("With the provider"),
@@ -44,6 +58,7 @@ _ACCOUNTS = {
     Kind.ELSEWHERE: _l("Settled elsewhere"),
     Kind.MEMBERS: _l("Members' balances"),
     Kind.BONUS: _l("Bonus given"),
+    Kind.ADJUSTMENTS: _l("Given to members by hand"),
 }
 
 bp = Blueprint("statements", __name__, url_prefix="/ledger")
@@ -136,6 +151,15 @@ def _tables(sheet: Sheet, store_names: dict[str, str]) -> Iterator[Table]:
         ),
         has_total=True,
     )
+    if sums.topups_minor or sums.spent_minor:
+        yield Table(
+            gettext("Members, in %(currency)s", currency=unit),
+            ("", gettext("Amount")),
+            (
+                (gettext("Of what was collected, topped up"), money(sums.topups_minor)),
+                (gettext("Spent from balances"), money(sums.spent_minor)),
+            ),
+        )
     providers = provider_names()
     yield Table(
         gettext("By provider account, as its bill should say, in %(currency)s", currency=unit),

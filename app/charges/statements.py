@@ -76,13 +76,19 @@ class Wanted:
 
 @dataclass(frozen=True, slots=True)
 class Takings:
-    """What charges brought, in minor units: ``net`` is what is left of it for the merchant."""
+    """What charges brought, in minor units: ``net`` is what is left of it for the merchant.
+
+    ``topups_minor`` of that is members' to spend, less what refunds took back; what they spent is in none of
+    it, because it came in before.
+    """
 
     sales_count: int
     sales_minor: int
     refunds_count: int  # reserved in this period, less those that failed in it
     refunds_minor: int
     fees_minor: int
+    topups_minor: int = 0
+    spent_minor: int = 0
 
     @property
     def net_minor(self) -> int:
@@ -263,12 +269,22 @@ class _Tally:
         self.minor[name] += sign * int(row.minor)
 
 
+_FILLING = (Event.TOPUP, Event.TOPUP_TAKEN_BACK, Event.TOPUP_GIVEN_BACK, Event.TOPUP_TAKEN_AGAIN)
+_BY_MEMBERS = {
+    **dict.fromkeys(_FILLING, "topups"),
+    **dict.fromkeys((Event.DEBIT, Event.REVERSAL), "spent"),
+}
+
+
 def _takings(rows: Iterable[Any]) -> Takings:
     told = _Tally()
     for row in rows:
         for side, sign in ((row.debit, 1), (row.credit, -1)):
             kind = kind_of(side)
-            if kind in (Kind.SALES, Kind.REFUNDS, Kind.FEES):
+            if Kind.MEMBERS in (row.debit, row.credit):
+                if kind == Kind.MEMBERS and row.event in _BY_MEMBERS:
+                    told.add(_BY_MEMBERS[row.event], row, -sign if row.event in _FILLING else sign)
+            elif kind in (Kind.SALES, Kind.REFUNDS, Kind.FEES):
                 told.add(kind, row, -sign if kind == Kind.SALES else sign)
     return Takings(
         told.count[Kind.SALES],
@@ -276,6 +292,8 @@ def _takings(rows: Iterable[Any]) -> Takings:
         told.count[Kind.REFUNDS],
         told.minor[Kind.REFUNDS],
         told.minor[Kind.FEES],
+        told.minor["topups"],
+        told.minor["spent"],
     )
 
 

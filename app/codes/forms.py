@@ -1,8 +1,7 @@
-"""What people type about printed codes, read into commands: a shopper's amount, a merchant's forms.  Pure."""
+"""What merchants type about printed codes, read into commands.  Pure."""
 
 from __future__ import annotations
 
-import re
 import unicodedata
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -10,27 +9,19 @@ from typing import Any
 
 from app import clock
 from app.charges.commands import currency_of
-from app.charges.forms import AMOUNT_CHARS_MAX, amount_of
+from app.charges.forms import amount_of, shopper_amount
 from app.codes.codes import SERIES_MAX
-from app.codes.terms import OPEN_MAX_MINOR, LabelKind, Terms
+from app.codes.terms import OPEN_MAX_MINOR, CodePurpose, LabelKind, Terms
 from app.errors import InvalidRequest
 from app.money import Money
 
-# A comma parts thousands and nothing else: who means 12.50 by "12,50" must not be asked for 1,250.
-_GROUPED = re.compile(r"[^,]*\d{1,3}(,\d{3})+(?!\d)[^,]*", re.ASCII)
 _MOMENT = "%Y-%m-%dT%H:%M"
 
 
-def shopper_amount(text: str, currency: str) -> Money:
-    """``"１２。５"``, ``"¥12.50"`` and ``"1,234.50"``; never ``"12,50"``.  Raises InvalidRequest."""
-    plain = unicodedata.normalize("NFKC", text[: AMOUNT_CHARS_MAX + 1])
-    if "," in plain and not _GROUPED.fullmatch(plain):
-        raise InvalidRequest("not an amount", code="amount_invalid", param="amount")
-    return amount_of(text, currency)
-
-
-def read_terms(fields: Mapping[str, str], currency: str | None = None) -> Terms:
-    """The form for a code or a series; the currency of a code that exists stays.
+def read_terms(
+    fields: Mapping[str, str], currency: str | None = None, purpose: CodePurpose | None = None
+) -> Terms:
+    """The form for a code or a series; currency and purpose of a code that exists stay.
 
     Raises InvalidRequest naming the field at fault, as the API calls it.
     """
@@ -40,6 +31,7 @@ def read_terms(fields: Mapping[str, str], currency: str | None = None) -> Terms:
     return Terms(
         name=fields.get("name", ""),
         currency=currency,
+        purpose=purpose or (CodePurpose.TOPUP if fields.get("purpose") == "topup" else CodePurpose.PAY),
         amount_minor=_amount(fields, "amount", currency, needed=True) if is_fixed else None,
         preset_minor=None if is_fixed else _amount(fields, "preset_amount", currency),
         min_minor=_amount(fields, "min_amount", currency) or 1,
@@ -78,6 +70,7 @@ def fields_of(row: Any) -> dict[str, str]:
         "name": row.name,
         "kind": "open" if row.amount_minor is None else "fixed",
         "currency": row.currency,
+        "purpose": row.purpose,
         "amount": money(row.amount_minor),
         "preset_amount": money(row.preset_minor),
         "min_amount": money(row.min_minor),

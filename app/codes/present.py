@@ -37,6 +37,7 @@ def code_json(row: sa.Row[Any], counts: Counts) -> dict[str, Any]:
             "svg": f"{here}/v1/qr_codes/{row.id}/qr.svg",
             "png": f"{here}/v1/qr_codes/{row.id}/qr.png",
         },
+        "purpose": row.purpose,
         "name": row.name,
         "store": row.store_id,
         "label": {"kind": row.label_kind, "text": row.label_text} if row.label_kind else None,

@@ -17,7 +17,7 @@ from app.charges.views import as_sent
 from app.codes import codes, forms, history
 from app.codes.codes import CodeFilter, Counts
 from app.codes.present import address_of_code
-from app.codes.terms import LabelKind, Standing, standing_of
+from app.codes.terms import CodePurpose, LabelKind, Standing, standing_of
 from app.db import moment as moment_of
 from app.db import reading, transaction
 from app.errors import IdempotencyMismatch, InvalidRequest
@@ -172,7 +172,7 @@ def change(code_id: str) -> Response | BaseResponse:
     """The next scan asks for the new terms."""
     row = codes.find(me().merchant_id, code_id)
     try:
-        terms = forms.read_terms(request.form, row.currency)
+        terms = forms.read_terms(request.form, row.currency, CodePurpose(row.purpose))
         with transaction() as tx:
             codes.change_code(tx, row.merchant_id, row.id, terms.values(), livemode=row.livemode)
     except InvalidRequest as error:

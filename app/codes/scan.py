@@ -13,10 +13,12 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
+from app.charges import topups
 from app.charges.commands import NewCharge
 from app.charges.lifecycle import create_charge
 from app.charges.models import Charge
 from app.charges.states import ChargeState
+from app.charges.topups import NewTopup
 from app.clock import day_of, start_of
 from app.codes.models import QRCode
 from app.codes.terms import Standing, check_amount, standing_of
@@ -62,8 +64,11 @@ def find_public(text: str) -> Sign:
     return Sign(row, standing)
 
 
-def begin_charge(tx: Connection, code: sa.Row[Any], amount: Money) -> sa.Row[Any]:
-    """A fresh charge of this amount, if the code may still take it.  A step.
+def begin_charge(
+    tx: Connection, code: sa.Row[Any], amount: Money, member_id: str | None = None
+) -> sa.Row[Any]:
+    """A fresh charge of this amount, if the code may still take it; a member's top-up, if one is named.
+    A step.
 
     Pending charges count as if they were paid: they may be.  Raises InvalidRequest (the amount is not one
     that this code takes), Conflict (``code`` is a Standing, ``in_payment`` while others pay what is left,
@@ -78,6 +83,17 @@ def begin_charge(tx: Connection, code: sa.Row[Any], amount: Money) -> sa.Row[Any
     _check_number(tx, row)
     if row.daily_cap_minor is not None and _taken_since(tx, row, now) + amount.minor > row.daily_cap_minor:
         raise Conflict("this code takes no more today", code="daily_cap")
+    if member_id is not None:
+        topup = NewTopup(
+            member_id,
+            amount.minor,
+            description_of(row),
+            expires_in_s=CHARGE_LIFE_S,
+            qr_code_id=row.id,
+            store_id=row.store_id,
+        )
+        begun: sa.Row[Any] = topups.begin(tx, row.merchant_id, topup, livemode=row.livemode).charge
+        return begun
     new = NewCharge(
         amount,
         description_of(row),

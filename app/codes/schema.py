@@ -17,6 +17,7 @@ from app.codes.terms import (
     NAME_CHARS_MAX,
     OPEN_MAX_MINOR,
     SUGGESTED_MAX,
+    CodePurpose,
     LabelKind,
 )
 from app.merchants.keys import LINE_PATTERN, NAME_PATTERN
@@ -34,6 +35,7 @@ CODE_EXAMPLE: dict[str, Any] = {
         "svg": "https://pay.example.com/v1/qr_codes/qr_01jd3w6j7hqk2m8n4p6r8t0v2x/qr.svg",
         "png": "https://pay.example.com/v1/qr_codes/qr_01jd3w6j7hqk2m8n4p6r8t0v2x/qr.png",
     },
+    "purpose": "pay",
     "name": "堂食",
     "store": None,
     "label": {"kind": "table", "text": "7"},
@@ -136,6 +138,10 @@ class _Terms(BaseModel):
             json_schema_extra={"enum": [code for each in EXPONENTS for code in (each.lower(), each)]},
         ),
     ] = "cny"
+    purpose: Annotated[
+        CodePurpose,
+        Field(description="topup: whoever scans names themselves, and fills their balance.  It stays."),
+    ] = CodePurpose.PAY
     amount: _Fixed = None
     preset_amount: _Preset = None
     min_amount: Annotated[_Limit, Field(description="Of an open amount.")] = 1
@@ -261,6 +267,7 @@ class CodeAnswer(BaseModel):
     url: str = Field(description="What the symbol says.")
     verify_url: str = Field(description="Where anybody sees whose it is.")
     qr: QRAddresses
+    purpose: CodePurpose
     name: str
     store: str | None
     label: Label | None

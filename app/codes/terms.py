@@ -61,6 +61,7 @@ class Terms:
 
     name: str
     currency: str = "CNY"
+    purpose: CodePurpose = CodePurpose.PAY
     amount_minor: int | None = None
     preset_minor: int | None = None
     min_minor: int = 1

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import json
 import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -16,21 +18,23 @@ from sqlalchemy import Connection
 from werkzeug.wrappers import Response as BaseResponse
 
 from app import i18n
+from app.charges.forms import shopper_amount
 from app.charges.present import link_of
 from app.codes import reports, scan
-from app.codes.forms import shopper_amount
 from app.codes.reports import Reason
 from app.codes.scan import Sign
 from app.codes.tally import Tally
-from app.codes.terms import Standing, limits_of
-from app.db import retried
-from app.errors import BadLink, Conflict, InvalidRequest, TooManyRequests
+from app.codes.terms import SUGGESTED_MAX, CodePurpose, Standing, limits_of
+from app.db import reading, retried
+from app.errors import BadLink, Conflict, InvalidRequest, NotFound, PlatformError, TooManyRequests
 from app.merchants.brand_views import dress
 from app.merchants.idempotency import Answer, once
 from app.merchants.keys import Caller
 from app.money import EXPONENTS, SYMBOLS, Money
+from app.purses import bonus, members
+from app.purses.bonus import Tier
 from app.qr.short_code import in_groups
-from app.rates import Counts, place_of
+from app.rates import must_allow, place_of
 from app.runtime import runtime, settings
 
 YEAR_S = 31536000
@@ -68,19 +72,27 @@ def pay(code: str) -> Response | BaseResponse:
     typed = request.form.get("pick") or request.form.get("amount", "")
     if sign.standing is not Standing.ACTIVE:
         return _page(sign)
+    member = None
+    if row.purpose == CodePurpose.TOPUP:
+        try:
+            member = _member_of(row)
+        except NotFound:
+            return _page(sign, _Refused("no_member", "", 404))
+        if member is None or not ("amount" in request.form or "pick" in request.form):
+            return _page(sign, member=member)
     try:
-        _take(runtime().rates.payments, f"{place_of(request.remote_addr or '')} {row.id}")
+        must_allow(runtime().rates.payments, f"{place_of(request.remote_addr or '')} {row.id}")
         if row.amount_minor is None:
             amount = shopper_amount(typed, row.currency)
         else:
             amount = Money(row.amount_minor, row.currency)
         token = request.form.get("token", "")[:32]
-        link = _begin(row, amount, token if token.isalnum() and token.isascii() else "")
+        link = _begin(row, amount, token if token.isalnum() and token.isascii() else "", member)
     except InvalidRequest as refusal:
-        return _page(sign, _Refused(refusal.code, typed, 400))
+        return _page(sign, _Refused(refusal.code, typed, 400), member)
     except Conflict as refusal:
         if refusal.code in _BUSY:
-            return _page(sign, _Refused(refusal.code, typed, 409))
+            return _page(sign, _Refused(refusal.code, typed, 409), member)
         return _page(_find(code))
     response = redirect(link, 303)
     response.headers["Cache-Control"] = "no-store"
@@ -113,7 +125,7 @@ def verify(code: str) -> Response:
 def report(code: str) -> Response | BaseResponse:
     """Tell the merchant that something is wrong with this sign."""
     sign = _find(code)
-    _take(runtime().rates.payments, f"{place_of(request.remote_addr or '')} report")
+    must_allow(runtime().rates.payments, f"{place_of(request.remote_addr or '')} report")
     try:
         reports.report(sign, request.form.get("reason", ""), request.form.get("note", ""))
     except InvalidRequest as refusal:
@@ -126,50 +138,67 @@ def _find(code: str) -> Sign:
 
     Raises BadLink, TooManyRequests.
     """
-    misses, place = runtime().rates.misses, place_of(request.remote_addr or "")
-    if misses is not None:
-        verdict = misses.look(place)
-        if not verdict.allowed:
-            raise TooManyRequests("too many codes that nobody has", retry_after_s=verdict.retry_after_s)
-    try:
+    with _missing(BadLink):
         sign = scan.find_public(code)
-    except BadLink:
-        if misses is not None:
-            misses.take(place)
-        raise
     g.fallback_language = sign.row.merchant_language
     return sign
 
 
-def _take(buckets: Counts | None, who: str) -> None:
-    """Raises TooManyRequests."""
-    if buckets is None:
-        return
-    verdict = buckets.take(who)
-    if not verdict.allowed:
-        raise TooManyRequests("too often: wait a little", retry_after_s=verdict.retry_after_s)
+@contextmanager
+def _missing(miss: type[PlatformError]) -> Iterator[None]:
+    """Whoever names what is not there again and again is slowed down.  Raises TooManyRequests."""
+    misses, place = runtime().rates.misses, place_of(request.remote_addr or "")
+    if misses is not None:
+        verdict = misses.look(place)
+        if not verdict.allowed:
+            raise TooManyRequests("too many that nobody has", retry_after_s=verdict.retry_after_s)
+    try:
+        yield
+    except miss:
+        if misses is not None:
+            misses.take(place)
+        raise
+
+
+def _member_of(row: Any) -> Any:
+    """Who tops up here, as they named themselves; None while nobody has.  Raises NotFound."""
+    typed = request.form.get("who", "").strip()[:64]
+    if row.purpose != CodePurpose.TOPUP or not typed:
+        return None
+    must_allow(runtime().rates.payments, f"{place_of(request.remote_addr or '')} who")
+    with _missing(NotFound):
+        member = members.find_typed(row.merchant_id, typed, livemode=row.livemode)
+        if member.currency != row.currency or member.blocked_at is not None:
+            raise NotFound("nobody who can top up here")
+    return member
 
 
 @retried
-def _begin(row: Any, amount: Money, token: str) -> str:
+def _begin(row: Any, amount: Money, token: str, member: Any = None) -> str:
     """The link of a fresh charge; the same again for a form that was sent twice.
 
     Raises InvalidRequest, Conflict.
     """
     who = Caller(row.merchant_id, "", row.livemode)
     key = f"sign:{row.id}:{token}:{amount.minor}" if token else None
+    member_id = None if member is None else member.id
 
     def work(tx: Connection) -> Answer:
-        return Answer(json.dumps(link_of(scan.begin_charge(tx, row, amount))))
+        return Answer(json.dumps(link_of(scan.begin_charge(tx, row, amount, member_id))))
 
-    answer = once(who, key, ("POST", f"/P/{row.code}", str(amount).encode()), work)
+    answer = once(who, key, ("POST", f"/P/{row.code}", f"{amount} {member_id}".encode()), work)
     return "/C/" + str(json.loads(answer.body)).rpartition("/")[2]
 
 
-def _page(sign: Sign, refused: _Refused | None = None) -> Response:
+def _page(sign: Sign, refused: _Refused | None = None, member: Any = None) -> Response:
     row = sign.row
-    is_active = sign.standing is Standing.ACTIVE
     least, most = limits_of(row)
+    tiers: tuple[Tier, ...] = ()
+    if row.purpose == CodePurpose.TOPUP:
+        with reading() as connection:
+            tiers = bonus.promise_of(connection, row.merchant_id, row.currency, livemode=row.livemode).tiers
+    suggested = list(row.suggested) or [pay for pay, _ in tiers if least <= pay <= most][:SUGGESTED_MAX]
+    is_active = sign.standing is Standing.ACTIVE
     page = render_template(
         "codes/scan.html",
         **_about(sign),
@@ -181,9 +210,13 @@ def _page(sign: Sign, refused: _Refused | None = None) -> Response:
         preset="" if row.preset_minor is None else Money(row.preset_minor, row.currency).major(),
         least=Money(least, row.currency),
         most=Money(most, row.currency),
-        suggested=[Money(minor, row.currency) for minor in row.suggested],
+        suggested=[Money(minor, row.currency) for minor in suggested],
         message=_message(row),
         refused=refused,
+        is_topup=row.purpose == CodePurpose.TOPUP,
+        who=request.form.get("who", "")[:64],
+        masked=members.masked(member) if member is not None else "",
+        on_top=bonus.on_top_of(tiers, suggested, row.currency),
         token=secrets.token_hex(8),
     )
     # 410: it was here and may be again; a message of the merchant's is no error of the shopper's.

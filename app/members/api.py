@@ -236,7 +236,7 @@ class MovementAnswer(BaseModel):
     balance_after: int
     bonus_after: int
     currency: str
-    note: str | None = Field(description="Why, where a person did it.")
+    note: str | None = Field(description="Why: of a debit its description, of an adjustment the reason.")
     made_by: str | None = Field(description="That person.")
     created_at: datetime
 

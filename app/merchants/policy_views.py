@@ -35,6 +35,7 @@ def save() -> Response | BaseResponse:
     flags = {
         "refund_limit_for_keys": "refund_limit_for_keys" in request.form,
         "requires_second_factor": "requires_second_factor" in request.form,
+        "members_may_owe": "members_may_owe" in request.form,
     }
     try:
         rules = Policy(_limit_of(typed), **flags)

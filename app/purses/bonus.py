@@ -21,7 +21,7 @@ from app.merchants import audit
 from app.merchants.actor import SERVER, Actor
 from app.merchants.audit import Action
 from app.merchants.roles import Permission
-from app.money import EXPONENTS, MINOR_MAX
+from app.money import EXPONENTS, MINOR_MAX, Money
 from app.purses.models import BonusRule
 
 TIERS_MAX = 10  # more does not fit on a phone
@@ -72,6 +72,12 @@ def bonus_for(tiers: Sequence[Sequence[int]], amount_minor: int) -> int:
     """
     reached = [bonus_minor for from_minor, bonus_minor in tiers if from_minor <= amount_minor]
     return reached[-1] if reached else 0
+
+
+def on_top_of(tiers: Sequence[Tier], amounts: Sequence[int], currency: str) -> dict[int, Money]:
+    """What comes on top of each of these amounts; none of those without.  Pure."""
+    found = {minor: bonus_for(tiers, minor) for minor in amounts}
+    return {minor: Money(bonus_minor, currency) for minor, bonus_minor in found.items() if bonus_minor}
 
 
 def bonus_to_take(credited_minor: int, bonus_minor: int, taken_minor: int, bonus_taken_minor: int) -> int:

@@ -101,7 +101,8 @@ def take(tx: Connection, merchant_id: str, new: NewDebit, *, livemode: bool) -> 
     debit = tx.execute(insert_or_skip(tx, _debits, *_debits.c), values).first()
     if debit is None:  # another member's, begun at the same moment
         return _the_same(_numbered(tx, merchant_id, new.debit_no, livemode), member, new)
-    change(tx, merchant_id, member.id, Move(MoveKind.DEBIT, debit.id, -parts[0], -parts[1]))
+    wanted = Move(MoveKind.DEBIT, debit.id, -parts[0], -parts[1], note=debit.description)
+    change(tx, merchant_id, member.id, wanted)
     return debit
 
 

@@ -266,6 +266,17 @@ def list_movements(
     return rows[:limit], len(rows) > limit
 
 
+def walk_movements(merchant_id: str, member_id: str, *, after: int, limit: int) -> list[sa.Row[Any]]:
+    """The same from the beginning: those with a number above ``after``, oldest first."""
+    query = sa.select(*_movements.c).where(
+        _movements.c.merchant_id == merchant_id,
+        _movements.c.member_id == member_id,
+        _movements.c.number > after,
+    )
+    with reading() as connection:
+        return list(connection.execute(query.order_by(_movements.c.number).limit(limit)))
+
+
 def number_of(merchant_id: str, member_id: str, movement_id: str) -> int:
     """The number of one of a member's movements: where a page of the statement goes on.  Raises NotFound."""
     query = sa.select(_movements.c.number).where(
