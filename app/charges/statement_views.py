@@ -57,7 +57,7 @@ _ACCOUNTS = {
     Kind.UNCLAIMED: _l("Unclaimed money"),
     Kind.ELSEWHERE: _l("Settled elsewhere"),
     Kind.MEMBERS: _l("Members' balances"),
-    Kind.BONUS: _l("Bonus given"),
+    Kind.BONUS: _l("Bonus not spent yet"),
     Kind.ADJUSTMENTS: _l("Given to members by hand"),
 }
 

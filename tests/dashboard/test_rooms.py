@@ -34,12 +34,15 @@ from app.merchants.stores import StoreTerms
 from app.merchants.team import NewPerson
 from app.money import Money
 from app.providers.base import Outcome
+from app.purses import bonus, members
+from app.purses.bonus import NewRule
 from app.webhooks import endpoints
 from app.webhooks.models import Delivery, WebhookEndpoint
 from tests import books
 from tests.conftest import Shop
 from tests.dashboard.person import Person, rules
 from tests.far_side import AlipayFarSide
+from tests.members import purse
 from tests.review.rounds import hear
 
 ROOT = Path(__file__).parents[2]
@@ -92,7 +95,13 @@ def full_shop(shop: Shop, far_side: AlipayFarSide, text: str = "一杯拿铁") -
     with transaction() as tx:
         more = {"credential_id": shop.id, "public_key": "", "sign_count": 0, "created_at": clock.now()}
         tx.execute(sa.insert(table_of(Passkey)).values(**passkey, **more))
+    member = purse.add_member(shop, "user-42", name=text[:80])
+    rule = NewRule("CNY", ((100, 10),), clock.now() + timedelta(days=1))
+    purse.begin_topup(shop, member.id)
+    members.adjust(shop.id, member.id, (100, 100), text, livemode=False, by=owner)
     return {
+        "member_id": member.id,
+        "rule_id": bonus.add_rule(shop.id, rule, livemode=False).id,
         "charge_id": charge.id,
         "paid_id": paid.id,
         "endpoint_id": endpoint.id,
@@ -213,7 +222,7 @@ def test_every_form_needs_its_guard(
         )
         assert response.status_code == 400, rule.rule
     assert books.charge_of(merchant, things["charge_id"]).state == "pending"
-    assert len(books.rows_of(Charge)) == 5
+    assert len(books.rows_of(Charge)) == 6
     assert owner.get("/").status_code == 200
 
 
