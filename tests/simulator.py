@@ -94,7 +94,8 @@ class Stage:
         app.extensions["mafu.gate"] = _Gate(self)
         if db.engine.dialect.name == "sqlite":
             with transaction() as tx:  # the ledger of a story is taken away with its payments
-                tx.execute(sa.text("DROP TRIGGER ledger_entries_no_delete"))
+                for table in ("ledger_entries", "member_movements"):
+                    tx.execute(sa.text(f"DROP TRIGGER {table}_no_delete"))
         self._outbound = _Wire(self)
         self.drop_memory()
         self.shops = [_move_in("A", _MINE), _move_in("B", _THEIRS)]

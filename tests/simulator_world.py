@@ -96,8 +96,13 @@ class World:
         # Each story has a temper of its own: much of one thing and nothing of another finds more than
         # a little of everything.
         self.haste = self.rng.choice((0.4, 0.6, 0.75))  # to go on with what is under way
-        tempers = [self.rng.choice((0, 1, 1, 1, 4)) for _ in _DEEDS]
-        self.weights = [w * (t or (w > _OFTEN)) for w, t in zip(_DEEDS.values(), tempers, strict=True)]
+        tempers = [self.rng.choice((0, 1, 1, 1, 4)) for _ in self.deeds]
+        self.weights = [w * (t or (w > _OFTEN)) for w, t in zip(self.deeds.values(), tempers, strict=True)]
+
+    @property
+    def deeds(self) -> dict[Callable[[Any], Nothing | None], int]:
+        """What may be begun, and how often."""
+        return _DEEDS
 
     def step(self) -> None:
         """Go on with something, kill a process, or begin something."""
@@ -108,7 +113,7 @@ class World:
         elif tasks and roll < self.haste + DEATHS:
             self.simulation.kill(self.rng.choice(tasks).process)
         else:
-            while self.rng.choices(_ACTS, self.weights)[0](self) is Nothing.TO_DO:
+            while self.rng.choices(list(self.deeds), self.weights)[0](self) is Nothing.TO_DO:
                 pass
 
     # Shoppers
@@ -581,11 +586,20 @@ class StoryWentWrong(AssertionError):
         self.seed, self.lines = seed, lines
 
 
-def tell(stage: Stage, seed: int, steps: int | None = None) -> Told:
-    """Tell the story of a seed, or only its first ``steps`` before it calms down.  Raises StoryWentWrong."""
+def tell(
+    stage: Stage,
+    seed: int,
+    steps: int | None = None,
+    made_of: tuple[type[World], type[Rules]] | None = None,
+) -> Told:
+    """Tell the story of a seed, or only its first ``steps`` before it calms down.  Raises StoryWentWrong.
+
+    ``made_of`` another world, with rules of its own.
+    """
     simulation = Simulation(stage, seed)
-    rules = Rules(simulation)
-    world = World(simulation, rules)
+    kind, kind_of_rules = made_of or (World, Rules)
+    rules = kind_of_rules(simulation)
+    world = kind(simulation, rules)
     simulation.after_commit = rules.check_news
     wanted = simulation.rng.randint(*STEPS)
     with simulation.running_on_stage():
@@ -614,7 +628,7 @@ _ENDS = {  # how a refund that was waiting may end; the first two are ends for g
     "wechatpay": (Way.DONE, Way.CLOSED, Way.STUCK),
     "unionpay": (Way.DONE, Way.CLOSED, Way.DONE),
 }
-_DEEDS: dict[Callable[[World], Nothing | None], int] = {
+_DEEDS: dict[Callable[[Any], Nothing | None], int] = {
     World.create: 7,
     World.press_pay: 16,
     World.visit: 10,
@@ -643,5 +657,4 @@ _DEEDS: dict[Callable[[World], Nothing | None], int] = {
     World.pass_time: 5,
     World.set_clock_back: 1,
 }
-_ACTS = list(_DEEDS)
 _OFTEN = 5  # without what happens so often there is no story

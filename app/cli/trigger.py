@@ -23,6 +23,7 @@ from app.providers import REGISTRY
 from app.webhooks import types
 
 PRICE = 1250
+MEMBER = "flask-trigger"  # the account of the member who tops up
 REFUNDS_END_CLOSED = 21  # the sandbox takes some amounts as orders.  Source: docs/sandbox.md, magic amounts.
 LOOK_EVERY_S = 0.5
 NOBODYS_URL = "https://mafu.invalid/"  # a name that can never be found.  Source: RFC 2606, section 2.
@@ -98,6 +99,31 @@ def _refund(stage: Stage, amount: int) -> str:
     return str(stage.far.post("/refunds", {"charge": stage.paid(amount)})["id"])
 
 
+def _topped_up(stage: Stage) -> str:
+    return str(_top_up(stage)["id"])
+
+
+def _topup_refunded(stage: Stage) -> str:
+    topup = _top_up(stage)
+    stage.far.post("/refunds", {"charge": topup["charge"]})
+    return str(topup["id"])
+
+
+def _balance_changed(stage: Stage) -> str:
+    return str(_top_up(stage)["member"])
+
+
+def _top_up(stage: Stage) -> dict[str, Any]:
+    """A top-up of a member of its own, which the shopper has paid."""
+    member = stage.far.post("/members", {"account": MEMBER, "name": "flask trigger"})
+    topup: dict[str, Any] = stage.far.post("/topups", {"member": member["id"], "amount": PRICE})
+    if topup["livemode"]:
+        stage.far.post(f"/charges/{topup['charge']}/cancel")
+        raise click.ClickException("this key is for real money: nothing was paid")
+    stage.act(topup["charge"], "pay", provider=stage.provider)
+    return topup
+
+
 def _pinged(stage: Stage) -> str:
     listed = json.loads(stage.far.get("/webhook_endpoints").body)["data"]
     for endpoint in listed:
@@ -131,6 +157,9 @@ SCENES: dict[str, Scene] = {
     types.REFUND_SUCCEEDED: _refunded,
     types.REFUND_FAILED: _refund_failed,
     types.WEBHOOK_ENDPOINT_DISABLED: _endpoint_disabled,
+    types.TOPUP_SUCCEEDED: _topped_up,
+    types.TOPUP_REFUNDED: _topup_refunded,
+    types.MEMBER_BALANCE_CHANGED: _balance_changed,
     types.ENDPOINT_PING: _pinged,
 }
 # Alipay's refunds do not fail for good: they wait until the merchant has money.
