@@ -80,9 +80,11 @@ class MembersWorld(World):
     @property
     def deeds(self) -> dict[Callable[[Any], Nothing | None], int]:
         mine: dict[Callable[[Any], Nothing | None], int] = {
+            World.press_pay: 24,
+            World.visit_and_pay: 28,  # whose purse is empty has no story
             MembersWorld.spend: 12,
             MembersWorld.give_back: 6,
-            MembersWorld.adjust: 3,
+            MembersWorld.adjust: 6,
             MembersWorld.promise: 2,
             MembersWorld.decide_refund: 6,
         }
@@ -149,7 +151,7 @@ class MembersWorld(World):
 
     def adjust(self) -> Nothing | None:
         shop, account = self.stage.shops[0], self.rng.choice(ACCOUNTS)
-        move = self.rng.choice(((5, 0), (-5, 0), (0, 7), (-1, -1)))
+        move = self.rng.choice(((500, 0), (-5, 0), (0, 70), (-1, -1)))
 
         def work() -> None:
             members.adjust(shop.merchant_id, account, move, "by hand", livemode=False, by=SERVER)

@@ -37,8 +37,8 @@ def test_whatever_happens_a_purse_is_the_sum_of_its_entries(place):
     assert tally["processes killed"] > 5
 
 
-def keep_what_failed(patch):
-    patch.setattr(crediting, "give_back", lambda *_: None)
+def leave_what_goes_back(patch):
+    patch.setattr(crediting, "take_back", lambda *_, **__: None)
 
 
 def credit_nobody(patch):
@@ -51,7 +51,7 @@ def spend_what_is_not_there(patch):
 
 # What somebody might do, and what sees it.
 BLUNDERS = {
-    keep_what_failed: "I-25",
+    leave_what_goes_back: "I-25",
     credit_nobody: "I-25",
     spend_what_is_not_there: "ck_member_debits_amount",
 }
