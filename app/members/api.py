@@ -5,13 +5,14 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated, Any
 
-from flask import Response, request
+from flask import Response
 from flask_openapi import APIBlueprint, Tag
 from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictStr
 from sqlalchemy import Connection
 
 from app.answers import (
     BODY_REFUSALS,
+    ONCE_REFUSALS,
     REFUSALS,
     SECURITY,
     ErrorAnswer,
@@ -27,9 +28,8 @@ from app.answers import (
 )
 from app.charges.api import PLAIN
 from app.charges.commands import currency_of
-from app.db import transaction
 from app.merchants.auth import actor, caller, require_key
-from app.merchants.idempotency import Answer, once
+from app.merchants.once_api import done_once
 from app.money import EXPONENTS
 from app.purses import members
 from app.purses.members import (
@@ -266,7 +266,7 @@ class MovementList(BaseModel):
 @bp.post(
     "",
     summary="Add or update a member",
-    responses={200: MemberAnswer, 409: ErrorAnswer, 422: ErrorAnswer, **BODY_REFUSALS},
+    responses={200: MemberAnswer, **ONCE_REFUSALS, **BODY_REFUSALS},
 )
 @validated
 def create(header: OnceHeader, body: MemberBody) -> Response:
@@ -276,12 +276,11 @@ def create(header: OnceHeader, body: MemberBody) -> Response:
     new = NewMember(body.account, body.name or "", body.phone, currency_of(body.currency))
     who = caller()
 
-    def work(tx: Connection) -> Answer:
+    def work(tx: Connection) -> dict[str, Any]:
         member, _ = members.put(tx, who.merchant_id, new, livemode=who.livemode, by=actor())
-        return Answer(dump(member_json(member)))
+        return member_json(member)
 
-    answer = once(who, header.idempotency_key, (request.method, request.path, request.get_data()), work)
-    return json_answer(answer.body, answer.status, replayed=answer.replayed)
+    return done_once(header, work)
 
 
 @bp.get("/<member>", summary="Read a member", responses={200: MemberAnswer, 404: ErrorAnswer})
@@ -313,21 +312,24 @@ def list_all(query: MemberQuery) -> Response:
 @bp.post(
     "/<member>",
     summary="Change a member",
-    responses={200: MemberAnswer, 404: ErrorAnswer, 409: ErrorAnswer, **BODY_REFUSALS},
+    responses={200: MemberAnswer, 404: ErrorAnswer, **ONCE_REFUSALS, **BODY_REFUSALS},
 )
 @validated
-def update(path: MemberPath, body: MemberChanges) -> Response:
-    """What is left out stays as it is.  Doing it twice is harmless, so no Idempotency-Key is needed.
+def update(path: MemberPath, header: OnceHeader, body: MemberChanges) -> Response:
+    """What is left out stays as it is.  Doing it twice is harmless and needs no Idempotency-Key.
 
     A member who is blocked keeps what they have; a payment that was on its way still comes in.
     """
     who = caller()
     wanted = Changes(body.name, body.phone, body.blocked)
-    with transaction() as tx:
+
+    def work(tx: Connection) -> dict[str, Any]:
         member = members.change_member(
             tx, who.merchant_id, path.member, wanted, livemode=who.livemode, by=actor()
         )
-    return json_answer(dump(member_json(member)))
+        return member_json(member)
+
+    return done_once(header, work)
 
 
 @bp.get(

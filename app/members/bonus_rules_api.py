@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated, Any
 
-from flask import Response, request
+from flask import Response
 from flask_openapi import APIBlueprint, Tag
 from pydantic import BaseModel, ConfigDict, Field, StrictInt, StrictStr, field_validator
 from pydantic_core import PydanticCustomError
@@ -13,6 +13,7 @@ from sqlalchemy import Connection
 
 from app.answers import (
     BODY_REFUSALS,
+    ONCE_REFUSALS,
     REFUSALS,
     SECURITY,
     ErrorAnswer,
@@ -25,7 +26,7 @@ from app.answers import (
 )
 from app.charges.commands import currency_of
 from app.merchants.auth import actor, caller, require_key
-from app.merchants.idempotency import Answer, once
+from app.merchants.once_api import done_once
 from app.money import EXPONENTS, MINOR_MAX
 from app.purses import bonus
 from app.purses.bonus import RULES_SHOWN, TIERS_MAX, NewRule
@@ -152,7 +153,7 @@ class WithdrawnAnswer(BaseModel):
 @bp.post(
     "",
     summary="Add a bonus rule",
-    responses={201: RuleAnswer, 409: ErrorAnswer, 422: ErrorAnswer, **BODY_REFUSALS},
+    responses={201: RuleAnswer, **ONCE_REFUSALS, **BODY_REFUSALS},
 )
 @validated
 def create(header: OnceHeader, body: RuleBody) -> Response:
@@ -164,12 +165,10 @@ def create(header: OnceHeader, body: RuleBody) -> Response:
     new = NewRule(currency_of(body.currency), tiers, body.valid_from)
     who = caller()
 
-    def work(tx: Connection) -> Answer:
-        rule = bonus.put_rule(tx, who.merchant_id, new, livemode=who.livemode, by=actor())
-        return Answer(dump(rule_json(rule)), 201)
+    def work(tx: Connection) -> dict[str, Any]:
+        return rule_json(bonus.put_rule(tx, who.merchant_id, new, livemode=who.livemode, by=actor()))
 
-    answer = once(who, header.idempotency_key, (request.method, request.path, request.get_data()), work)
-    return json_answer(answer.body, answer.status, replayed=answer.replayed)
+    return done_once(header, work, 201)
 
 
 @bp.get("", summary="List bonus rules", responses={200: RuleList})

@@ -5,13 +5,14 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated, Any
 
-from flask import Response, request
+from flask import Response
 from flask_openapi import APIBlueprint, Tag
 from pydantic import BaseModel, ConfigDict, Field, StrictInt, StrictStr
 from sqlalchemy import Connection
 
 from app.answers import (
     BODY_REFUSALS,
+    ONCE_REFUSALS,
     REFUSALS,
     SECURITY,
     ErrorAnswer,
@@ -28,7 +29,7 @@ from app.answers import (
 from app.charges.api import PLAIN, OrderNo
 from app.members.api import MemberPath
 from app.merchants.auth import caller, require_key
-from app.merchants.idempotency import Answer, once
+from app.merchants.once_api import done_once
 from app.money import MINOR_MAX
 from app.purses import debits, members
 from app.purses.debits import DESCRIPTION_CHARS_MAX, NewDebit
@@ -168,7 +169,7 @@ class DebitList(BaseModel):
 @bp.post(
     "",
     summary="Spend from a balance",
-    responses={201: DebitAnswer, 404: ErrorAnswer, 409: ErrorAnswer, 422: ErrorAnswer, **BODY_REFUSALS},
+    responses={201: DebitAnswer, 404: ErrorAnswer, **ONCE_REFUSALS, **BODY_REFUSALS},
 )
 @validated
 def create(header: OnceHeader, path: MemberPath, body: DebitBody) -> Response:
@@ -180,11 +181,10 @@ def create(header: OnceHeader, path: MemberPath, body: DebitBody) -> Response:
     new = NewDebit(path.member, body.debit_no, body.amount, body.description or "")
     who = caller()
 
-    def work(tx: Connection) -> Answer:
-        return Answer(dump(debit_json(debits.take(tx, who.merchant_id, new, livemode=who.livemode))), 201)
+    def work(tx: Connection) -> dict[str, Any]:
+        return debit_json(debits.take(tx, who.merchant_id, new, livemode=who.livemode))
 
-    answer = once(who, header.idempotency_key, (request.method, request.path, request.get_data()), work)
-    return json_answer(answer.body, answer.status, replayed=answer.replayed)
+    return done_once(header, work, 201)
 
 
 @bp.get("/<debit_id>", summary="Read a debit", responses={200: DebitAnswer, 404: ErrorAnswer})
@@ -222,7 +222,7 @@ def list_all(path: MemberPath, query: DebitQuery) -> Response:
 @bp.post(
     "/<debit_id>/reverse",
     summary="Give back a debit",
-    responses={200: DebitAnswer, 404: ErrorAnswer, 409: ErrorAnswer, 422: ErrorAnswer, **BODY_REFUSALS},
+    responses={200: DebitAnswer, 404: ErrorAnswer, **ONCE_REFUSALS, **BODY_REFUSALS},
 )
 @validated
 def reverse(header: OnceHeader, path: DebitPath, body: ReversalBody) -> Response:
@@ -231,11 +231,10 @@ def reverse(header: OnceHeader, path: DebitPath, body: ReversalBody) -> Response
     """
     who = caller()
 
-    def work(tx: Connection) -> Answer:
+    def work(tx: Connection) -> dict[str, Any]:
         debit = debits.reverse(
             tx, who.merchant_id, path.member, path.debit_id, body.amount, livemode=who.livemode
         )
-        return Answer(dump(debit_json(debit)))
+        return debit_json(debit)
 
-    answer = once(who, header.idempotency_key, (request.method, request.path, request.get_data()), work)
-    return json_answer(answer.body, answer.status, replayed=answer.replayed)
+    return done_once(header, work)

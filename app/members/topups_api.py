@@ -14,6 +14,7 @@ from sqlalchemy import Connection
 
 from app.answers import (
     BODY_REFUSALS,
+    ONCE_REFUSALS,
     REFUSALS,
     SECURITY,
     ErrorAnswer,
@@ -41,6 +42,7 @@ from app.charges.topups import NewTopup, TopupFilter
 from app.errors import InvalidRequest
 from app.merchants.auth import caller, require_key
 from app.merchants.idempotency import Answer, once
+from app.merchants.once_api import done_once_in_steps
 from app.money import MINOR_MAX
 from app.providers import REGISTRY
 
@@ -260,8 +262,7 @@ class TopupList(BaseModel):
         201: NewTopupAnswer,
         402: ErrorAnswer,
         404: ErrorAnswer,
-        409: ErrorAnswer,
-        422: ErrorAnswer,
+        **ONCE_REFUSALS,
         **BODY_REFUSALS,
     },
 )
@@ -318,20 +319,24 @@ def read(path: TopupPath) -> Response:
 @bp.post(
     "/<topup_id>/ask",
     summary="Ask the wallet",
-    responses={200: TopupAnswer, 404: ErrorAnswer},
+    responses={200: TopupAnswer, 404: ErrorAnswer, **ONCE_REFUSALS},
 )
 @validated
-def ask(path: TopupPath) -> Response:
+def ask(path: TopupPath, header: OnceHeader) -> Response:
     """Ask the wallet now whether it was paid, and answer the top-up as it stands then.
 
     For the moment when your app comes back from the wallet and no event has come: what the wallet says goes
-    through the same door as its callback.  Asking again is harmless; the wallet hears of it every three
-    seconds at most.
+    through the same door as its callback.  Asking again is harmless, and wants no Idempotency-Key: under one
+    it would be answered as before.  The wallet hears of it every three seconds at most.
     """
     who = caller()
-    known = topups.find(who.merchant_id, path.topup_id, livemode=who.livemode)
-    inquiry.ask_now(who.merchant_id, known.charge.id)
-    return json_answer(dump(topup_json(topups.find(who.merchant_id, known.topup.id, livemode=who.livemode))))
+
+    def work() -> dict[str, Any]:
+        known = topups.find(who.merchant_id, path.topup_id, livemode=who.livemode)
+        inquiry.ask_now(who.merchant_id, known.charge.id)
+        return topup_json(topups.find(who.merchant_id, known.topup.id, livemode=who.livemode))
+
+    return done_once_in_steps(header, work)
 
 
 @bp.get("", summary="List top-ups", responses={200: TopupList})

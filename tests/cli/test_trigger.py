@@ -93,6 +93,26 @@ def test_shopper_and_time_do_what_makes_it_happen(run, far, event, deeds):
     assert asked(site) == ["charges", *deeds]
 
 
+@pytest.mark.parametrize(
+    ("event", "deeds", "about"),
+    [
+        ("topup.succeeded", [], "tu_1"),
+        ("topup.refunded", ["refunds"], "tu_1"),
+        ("member.balance_changed", [], "mb_1"),
+    ],
+)
+def test_a_member_tops_up(run, far, event, deeds, about):
+    site = far(event)
+    site.says("POST /v1/members", json.dumps({"id": "mb_1"}))
+    topup = {"id": "tu_1", "member": "mb_1", "charge": "ch_1", "livemode": False}
+    site.says("POST /v1/topups", json.dumps(topup), 201)
+    assert json_of(run(f"trigger {event} --url {site.url} --key k --json"))["object"] == about
+    assert asked(site) == ["members", "topups", f"{HELP}/pay alipay", *deeds]
+    site.says("POST /v1/topups", json.dumps({**topup, "livemode": True}), 201)
+    assert run(f"trigger {event} --url {site.url} --key k").exit_code == 1
+    assert asked(site)[-1] == "charges/ch_1/cancel"
+
+
 def test_an_endpoint_is_pinged_if_there_is_one_that_listens(run, far):
     site = far("endpoint.ping")
     site.says("GET /v1/webhook_endpoints", json.dumps({"data": [{"id": "we_1", "status": "disabled"}]}))
