@@ -17,6 +17,8 @@ from playwright.sync_api import Browser, BrowserContext
 
 from app import clock, heartbeat
 from app.charges import lifecycle
+from app.purses.models import Member
+from app.purses.present import link_of
 from tests import books
 from tests.checkout.conftest import path_of
 from tests.checkout.test_browser import CHROMIUM, chromium, serving  # noqa: F401 - a fixture
@@ -54,6 +56,7 @@ def pages_of(app: Flask, shop: Shop, owner: Person, far_side: AlipayFarSide) -> 
         *all_pages(app, things),
         *[path_of(charge) for charge in (begun, canceled, paid, waiting)],
         *(f"/P/{letters.replace('-', '')}", f"/v/{letters.replace('-', '')}", "/v", "/C/nothing", "/docs"),
+        "/M/" + link_of(books.row_of(Member, id=things["member_id"])).rpartition("/")[2],
         *("/operator", "/charges?status=paid&q=x", "/?mode=live", "/charges?mode=live", "/codes?mode=live"),
         *("/refunds?mode=live", "/webhooks?mode=live", "/?mode=test"),
     ]
