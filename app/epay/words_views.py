@@ -31,6 +31,7 @@ _BY_CODE = {
     "unforeseen": _l("Something went wrong on our side: ask for the order before you try again"),
 }
 _BY_PARAM = {
+    "amount": _l("money is in yuan, above 0, with at most two decimals, such as 1.00"),
     "money": _l("money is in yuan, above 0, with at most two decimals, such as 1.00"),
     "out_trade_no": _l("out_trade_no has 1 to 64 letters and digits"),
     "name": _l("name is missing or holds a control character"),
