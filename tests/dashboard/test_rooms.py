@@ -231,7 +231,7 @@ def test_every_form_needs_its_guard(
         )
         assert response.status_code == 400, rule.rule
     assert books.charge_of(merchant, things["charge_id"]).state == "pending"
-    assert len(books.rows_of(Charge)) == 6
+    assert len(books.rows_of(Charge)) == 7
     assert owner.get("/").status_code == 200
 
 
