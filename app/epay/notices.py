@@ -37,7 +37,7 @@ MARK = "epay_pid"  # in the metadata of a charge: which way it came, for whoever
 LEASE = timedelta(seconds=60)  # 15 on the wire, and the rest to write it down
 HEAD_CHARS_MAX = 500
 TRIES_SHOWN = 60
-_FORGOTTEN_AT_ONCE = 500
+_SLICE, _SLICES_MAX = 500, 200  # short transactions, so that no payment waits behind one
 _LONGEST_TRADE_NO = "ch_" + 26 * "0"
 
 _orders, _tries, _charges, _fronts = (
@@ -201,19 +201,25 @@ def steps_of(merchant_id: str, charge_id: str) -> list[Step]:
 
 
 def forget_old() -> int:
-    """One slice of the log of tries that is older than MAFU_KEEP_TRIES_DAYS; how many are gone."""
-    days = settings().keep_tries_days
-    if not days:
-        return 0
+    """What of the log of tries is older than MAFU_KEEP_TRIES_DAYS, a slice at a time; how many are gone."""
+    days, count = settings().keep_tries_days, 0
+    for _ in range(_SLICES_MAX if days else 0):
+        gone = _forget_slice(timedelta(days=days))
+        count += gone
+        if gone < _SLICE:
+            break
+    return count
+
+
+def _forget_slice(age: timedelta) -> int:
     with transaction() as tx:
         old = (
             sa.select(_tries.c.merchant_id, _tries.c.id)
-            .where(_tries.c.started_at < moment(tx) - timedelta(days=days))
-            .limit(_FORGOTTEN_AT_ONCE)
+            .where(_tries.c.started_at < moment(tx) - age)
+            .limit(_SLICE)
         )
-        return tx.execute(
-            sa.delete(_tries).where(sa.tuple_(_tries.c.merchant_id, _tries.c.id).in_(old))
-        ).rowcount
+        mine = sa.tuple_(_tries.c.merchant_id, _tries.c.id)
+        return tx.execute(sa.delete(_tries).where(mine.in_(old))).rowcount
 
 
 @retried

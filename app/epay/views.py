@@ -95,8 +95,9 @@ def make_order() -> Response:
 @programs_bp.post("/api.php")
 def ask() -> Response:
     """``act``: query, order, orders, settle, refund."""
-    # PHP's shops write act into the address and the rest into the form.
-    fields = wire.fields_of([*request.args.items(multi=True), *request.form.items(multi=True)])
+    # PHP's shops write act into the address and the rest into the form, which counts if both have it.
+    in_address, in_form = request.args.items(multi=True), request.form.items(multi=True)
+    fields = wire.fields_of(in_address) | wire.fields_of(in_form)
     acts = {
         "query": _query,
         "order": _order_told,
@@ -202,8 +203,8 @@ def _told(front: Front, order: Any) -> dict[str, Any]:
 
 def _signed() -> tuple[Front, dict[str, str]]:
     """Who asks and for what, the signature checked.  Raises PlatformError."""
-    # A form counts for itself, as in PHP; a POST without one may have everything in its address.
-    source = request.form if request.method == "POST" and request.form else request.args
+    # Where the pid is, the rest is: some clients send all of it in the address, and unsigned as a form.
+    source = request.args if "pid" in request.args else request.form
     fields = wire.fields_of(source.items(multi=True))
     front = _recognised(fields)
     _prove(lambda: wire.check_signature(fields, front.key))

@@ -88,6 +88,21 @@ class TestMapi:
         assert len(books.rows_of(Charge)) == len(books.rows_of(EpayOrder)) == 1
 
     @ONLY_SQLITE
+    def test_it_is_asked_by_form_by_address_or_by_both_at_once(self, client, shop):
+        asked = shop.order("A1", "月卡", "12.50")
+        unsigned = {name: value for name, value in asked.items() if name not in ("sign", "sign_type")}
+        answers = [
+            client.post("/mapi.php", data=asked),
+            client.get("/mapi.php", query_string=asked),
+            client.post("/mapi.php", query_string=asked),
+            client.post("/mapi.php", query_string=asked, data=unsigned),
+        ]
+        assert len({answer.json["trade_no"] for answer in answers}) == 1
+        told = shop.asks("order", out_trade_no="A1")
+        answer = client.post("/api.php?act=order", data=told)
+        assert (answer.json["code"], answer.json["out_trade_no"]) == (1, "A1")
+
+    @ONLY_SQLITE
     def test_a_number_of_a_charge_that_was_made_another_way_is_taken(self, client, shop, merchant):
         books.make_charge(merchant, merchant_order_no="A1")
         assert "other content" in order(client, shop.order("A1", "一杯拿铁", "12.50"))["msg"]
