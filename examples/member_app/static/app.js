@@ -141,6 +141,7 @@ async function buy(item, button) {
 
 function show(...children) {
   sheet.replaceChildren(el("div", { class: "grip" }), ...children);
+  sheet.setAttribute("aria-label", sheet.querySelector("h2, .other p").textContent);
   if (!sheet.open) sheet.showModal();
 }
 
