@@ -213,13 +213,12 @@ async function check(topup, word = "unknown") {
   }
 }
 
-function credited(topup, { amount, bonus }) {
+async function credited(topup, { amount, bonus }) {
   kept.drop();
-  if (sheet.open) {
-    const facts = { amount: yuan(amount), bonus: yuan(bonus) };
-    progress(5, "good", "done", say(bonus ? "done_bonus" : "done_lead", facts), ["fine", close]);
-  }
-  refresh();
+  await refresh(); // so that the balance below the sheet is the new one
+  if (!sheet.open) return;
+  const facts = { amount: yuan(amount), bonus: yuan(bonus) };
+  progress(5, "good", "done", say(bonus ? "done_bonus" : "done_lead", facts), ["fine", close]);
 }
 
 function notPaid(topup, word) {
