@@ -52,6 +52,9 @@ from app.codes import views as codes_views
 from app.codes.tally import Tally
 from app.config import Settings, load_settings
 from app.document import current_document
+from app.epay import notices as epay_notices
+from app.epay import room_views as epay_room_views
+from app.epay import views as epay_views
 from app.members import api as members_api
 from app.members import bonus_rules_api, debits_api, topup_views, topups_api
 from app.members import views as members_views
@@ -72,6 +75,7 @@ from app.merchants import (
 )
 from app.merchants import views as merchants_views
 from app.webhooks import api as webhooks_api
+from app.webhooks import outbox, types
 from app.webhooks import views as webhooks_views
 
 # Nothing that anybody sends us is larger: 20 metadata values of 500 characters, each spelled as \uXXXX,
@@ -124,6 +128,7 @@ ROOMS = (
     codes_print_views.bp,
     stores_views.bp,
     webhooks_views.bp,
+    epay_room_views.bp,
 )
 
 
@@ -198,9 +203,13 @@ def _add_rooms(app: OpenAPI) -> None:
     app.register_blueprint(guide.bp)
     app.register_blueprint(operator.bp)
     dossier.call("callbacks", evidence.steps_of)
+    dossier.call("epay", epay_notices.steps_of)
+    outbox.hear(types.CHARGE_PAID, "epay", epay_notices.owe)
     search.teach(codes.find_by_letters)
     expand.teach(expand.OfCharge.QR_CODE, codes_present.unfolded)
-    for public in (checkout_views.bp, codes_views.bp, topup_views.bp, callbacks_views.bp, brand_views.bp):
+    shops = (epay_views.bp, epay_views.programs_bp)
+    doors = (checkout_views.bp, codes_views.bp, topup_views.bp, callbacks_views.bp, brand_views.bp, *shops)
+    for public in doors:
         app.register_blueprint(public)
         csrf.exempt(public)  # the address itself is the authority; there is no session to ride on
     app.add_url_rule("/healthz", "health", lambda: Response("ok\n", content_type="text/plain"))

@@ -105,7 +105,7 @@ class Client:
 
 @dataclass(frozen=True, slots=True)
 class Post:
-    """A webhook on its way.  ``key`` is the caller's name for it, and comes back with the result.
+    """A message on its way.  ``key`` is the caller's name for it, and comes back with the result.
 
     One that goes ``aside`` shares no queue for name lookups with those that do not.
     """
@@ -116,6 +116,7 @@ class Post:
     body: bytes
     timeout_s: float = POST_TIMEOUT_S
     aside: bool = False
+    method: str = "POST"
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,7 +167,7 @@ class Sender:
             self._refused.append(Sent(post.key, None, error.detail, 0))
             return
         exchange = self._idle.pop()
-        exchange.load("POST", post.url, lines, post.body, post.timeout_s, POST_ANSWER_MAX_BYTES)
+        exchange.load(post.method, post.url, lines, post.body, post.timeout_s, POST_ANSWER_MAX_BYTES)
         self._busy[exchange.curl] = exchange, post
         self._multis[post.aside].add_handle(exchange.curl)
 

@@ -30,6 +30,7 @@ class Kind(StrEnum):
     REFUND = "refund"  # send a reserved refund, or ask about it
     BILL = "bill"  # go through an account's bill of a day
     LEDGER = "ledger"  # prove some more of a merchant's payments
+    NOTICE = "notice"  # tell a shop that speaks 易支付 of a payment
     QUIET = "quiet"  # look whether a merchant's printed codes have gone quiet
 
 

@@ -23,6 +23,8 @@ from app.callbacks.retention import forget_old_bodies
 from app.charges import bills, proving, refund_sending, sweeps
 from app.codes import quiet, tally
 from app.db import moment, reading, transaction
+from app.epay import notices
+from app.epay.carrier import SLOTS, Carrier, guard_for_shops
 from app.http import Sender
 from app.ids import new_id
 from app.merchants import idempotency, journal
@@ -32,7 +34,8 @@ from app.webhooks import endpoints, retention
 from app.webhooks.courier import Courier
 from app.webhooks.hosts import HostPace
 
-# Each kind of job and who does it.  Deliveries are not here: a thread of their own drives many at once.
+# Each kind of job and who does it.  Deliveries and notices are not here: threads of their own drive many of
+# them at once.
 JOBS: dict[Kind, Callable[[Claim], None]] = {
     Kind.QUERY: sweeps.query_attempt,
     Kind.EXPIRE: sweeps.expire_charge,
@@ -47,6 +50,7 @@ CHORES: tuple[Callable[[], object], ...] = (
     bills.schedule,
     proving.schedule,
     retention.forget_old,
+    notices.forget_old,
     forget_old_bodies,
     tally.forget_old,
 )
@@ -71,7 +75,7 @@ def run(app: Flask, is_over: Callable[[], bool], *, hands: int = HANDS) -> bool:
     What is not finished within GRACE_S is left to its lease, as if the worker had been killed.
     """
     stop = threading.Event()
-    loops = [partial(_deliver, app), _do_chores, _show_life, *[_do_jobs] * hands]
+    loops = [partial(_deliver, app), _tell_shops, _do_chores, _show_life, *[_do_jobs] * hands]
     threads = [threading.Thread(target=_enter, args=(app, loop, stop), daemon=True) for loop in loops]
     for thread in threads:
         thread.start()
@@ -113,6 +117,15 @@ def _deliver(app: Flask, stop: threading.Event) -> None:
 
         _take_turns(stop, turn)
         courier.close()
+
+
+def _tell_shops(stop: threading.Event) -> None:
+    """The thread of the notices of 易支付."""
+    guard, per_s = guard_for_shops(settings()), settings().webhook_host_rate
+    pace = HostPace(guard, per_s) if per_s else None
+    carrier = Carrier(Sender(guard, slots=SLOTS, proxy=settings().webhook_proxy), pace=pace)
+    _take_turns(stop, lambda: bool(carrier.step()) or not carrier.is_idle)
+    carrier.close()
 
 
 def _do_jobs(stop: threading.Event) -> None:

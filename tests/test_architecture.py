@@ -32,7 +32,7 @@ FLOORS = (
     ("webhooks ledger", False),  # facts out
     ("purses", False),  # what members have to spend
     ("charges", False),  # the books
-    ("checkout callbacks codes members reconciliation", False),  # edges: they do not know each other
+    ("checkout callbacks codes members reconciliation epay", False),  # edges: they do not know each other
     (
         "__init__ factory frame document catalogue guide problems telemetry checkup operator cli worker",
         True,

@@ -72,7 +72,7 @@ def receiver() -> Iterator[Receiver]:
 
 
 def test_every_kind_of_job_has_somebody_who_does_it():
-    assert {*worker.JOBS, Kind.DELIVER} == set(Kind)
+    assert {*worker.JOBS, Kind.DELIVER, Kind.NOTICE} == set(Kind)
 
 
 def test_a_lost_callback_is_made_good(app, merchant, far_side):

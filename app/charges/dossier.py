@@ -35,6 +35,7 @@ class Turn(StrEnum):
     REFUND_ENDED = "refund_ended"
     INCIDENT = "incident"
     TOLD = "told"  # a webhook was delivered
+    NOTIFIED = "notified"  # the shop's own program said that it has heard
 
 
 # One transaction reads the clock several times; within a second the cause comes first.

@@ -252,7 +252,10 @@ def _visit() -> Visit:
         language=i18n.language(),
         scene=Scene(said_scene) if said_scene else scene_of(request.headers.get("User-Agent", "")),
         said_scene=said_scene,
-        chosen=request.cookies.get(WALLET_COOKIE, ""),
+        # A shop's page may have asked already; of a cookie's word and a link's, the link's is the newer.
+        chosen=args.get("wallet", "")
+        if args.get("wallet") in REGISTRY
+        else request.cookies.get(WALLET_COOKIE, ""),
         came_back="back" in args,
         go="go" in args,
         identified=_is_identified(),

@@ -258,6 +258,13 @@ ROUTES: dict[str, Permission] = {
     "webhooks.list_events": _P.WEBHOOKS_READ,
     "webhooks.show_event": _P.WEBHOOKS_READ,
     "webhooks.resend": _P.WEBHOOKS_WRITE,
+    "epay.show": _P.KEYS_READ,
+    "epay.enable": _P.KEYS_WRITE,
+    "epay.disable": _P.KEYS_WRITE,
+    "epay.rotate": _P.KEYS_WRITE,
+    "epay.allow_refunds": _P.KEYS_WRITE,
+    "epay.show_order": _P.CHARGES_READ,
+    "epay.resend": _P.CHARGES_WRITE,
 }
 
 # Addresses that want to see, within the last minutes, that it is still the same person who sits there.
@@ -265,6 +272,9 @@ FRESH: frozenset[str] = frozenset(
     {
         "keys.create_key",
         "keys.roll_key",
+        "epay.enable",
+        "epay.rotate",
+        "epay.allow_refunds",
         "refunds.create_refund",
         "refunds.try_again",
         "refunds.approve",

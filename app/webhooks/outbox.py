@@ -7,7 +7,7 @@ transaction commits, all of it will be delivered; if it rolls back, nobody ever 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -58,14 +58,26 @@ class Fact:
     beside: Mapping[str, Any] = field(default_factory=dict)
 
 
+# What else has to be done in the transaction that makes a fact true.
+Hearer = Callable[[Connection, Fact], None]
+_hearers: dict[str, dict[str, Hearer]] = {}
+
+
+def hear(event_type: str, name: str, hearer: Hearer) -> None:
+    """Let the wiring say who, on a floor above this one, acts upon a fact in its own transaction."""
+    _hearers.setdefault(event_type, {})[name] = hearer
+
+
 def emit(tx: Connection, *facts: Fact) -> None:
-    """Store facts and what is needed to deliver them, now.  A step.
+    """Store facts and what is needed to deliver them, now, and let those act who have to.  A step.
 
     A statement for each fact, and two more if somebody listens.
     """
     pairs = []
     for fact in facts:
         event, listeners = _insert_event(tx, fact)
+        for hearer in _hearers.get(fact.type, {}).values():
+            hearer(tx, fact)
         pairs += [(event, id_) for id_, event_types in listeners if wants(event_types, fact.type)]
     _insert_deliveries(tx, pairs)
 

@@ -19,6 +19,7 @@ from app.charges.models import Charge
 from app.charges.states import AttemptState, ChargeState
 from app.db import table_of, transaction
 from app.errors import ProviderRejected
+from app.merchants import accounts
 from app.merchants.models import Merchant, ProviderAccount
 from app.money import Money
 from app.providers.alipay import Alipay
@@ -26,6 +27,7 @@ from app.providers.base import CallBridge, PostForm, Scene
 from tests.books import charge_of, make_attempt, make_charge
 from tests.checkout.conftest import DESKTOP, IPHONE, WECHAT, attempts_of
 from tests.checkout.user_agents import CORPUS
+from tests.providers import unionpay_forge
 from tests.review.rounds import hear
 
 _BOT = re.compile("bot|spider|external|whatsapp|curl", re.IGNORECASE)
@@ -153,6 +155,15 @@ def test_a_shop_without_wallets_says_so(shopper, merchant):
     assert "商家暂时无法在这里收款" in browser.get().text
     assert browser.post().status_code == 303
     assert attempts_of(charge) == []
+
+
+def test_a_shop_may_have_asked_which_wallet_and_the_shopper_may_still_choose(shopper, merchant):
+    accounts.add_account(merchant.id, "unionpay", livemode=False, name="云闪付", settings=unionpay_forge.PAIR)
+    browser = shopper(make_charge(merchant))
+    for wallet, chosen in (("unionpay", "unionpay"), ("alipay", "alipay"), ("bitcoin", "alipay")):
+        page = browser.get(f"?wallet={wallet}").text
+        assert re.findall(r'value="(\w+)" checked', page) == [chosen]
+        assert len(re.findall('name="provider"', page)) == 2
 
 
 def test_a_desktop_gets_the_link_as_a_code_and_may_say_it_is_a_phone(shopper, merchant):

@@ -163,13 +163,19 @@ class TestAgainstTheApplication:
         )
         shop = Mafu("k")
         everything(shop)
-        covered = {path for path in document["paths"] if path.startswith(("/v1/charges", "/v1/refunds"))}
+        whole = ("/v1/charges", "/v1/refunds", "/v1/topups")
+        covered = {path for path in document["paths"] if path.startswith(whole)}
         assert covered == covered & {operation.split()[1] for operation in used}
         for kind, model in (
             (mafu.Charge, "ChargeAnswer"),
             (mafu.Refund, "RefundAnswer"),
             (mafu.WebhookEndpoint, "NewEndpointAnswer"),
             (mafu.Event, "EventAnswer"),
+            (mafu.Member, "MemberAnswer"),
+            (mafu.Movement, "MovementAnswer"),
+            (mafu.Topup, "NewTopupAnswer"),
+            (mafu.Debit, "DebitAnswer"),
+            (mafu.BonusRule, "RuleAnswer"),
         ):
             known = set(document["components"]["schemas"][model]["properties"])
             assert {one.name for one in fields(kind)} - {"raw"} <= known
@@ -206,6 +212,23 @@ def everything(shop: Mafu) -> None:
     shop.refunds.create(made.id, amount=1, reason="x", metadata={"a": "b"})
     shop.refunds.get("re_01jd3w6j7hqk2m8n4p6r8t0v2x")
     next(shop.refunds.list(charge=made.id, status="pending"))
+    shop.members.put("user-42", name="x", phone="13800138000", currency="cny")
+    shop.members.get("user-42")
+    next(shop.members.movements("user-42"))
+    shop.members.debit("user-42", "d1", 1, description="x")
+    shop.members.reverse("user-42", "db_01jd3w6j7hqk2m8n4p6r8t0v2x", amount=1)
+    more = {
+        "description": "x",
+        "merchant_order_no": "1",
+        "metadata": {},
+        "return_url": "https://shop.example/",
+    }
+    shop.topups.create(member="user-42", amount=1, method="alipay", **more)
+    shop.topups.get("tu_01jd3w6j7hqk2m8n4p6r8t0v2x")
+    shop.topups.ask("tu_01jd3w6j7hqk2m8n4p6r8t0v2x")
+    next(shop.topups.list(member="user-42", merchant_order_no="1"))
+    shop.bonus_rules.create({10000: 1000})
+    shop.bonus_rules.list()
     shop.events.get("evt_01jd3w6j7hqk2m8n4p6r8t0v2x")
     next(shop.events.list(type="charge.paid", object_id=made.id))
     next(shop.events.after())

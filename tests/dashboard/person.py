@@ -17,7 +17,7 @@ ROOMS = (
     *("merchants", "door", "security", "policy", "team", "audit", "branding", "provider_accounts"),
     *("charges", "lists", "printing", "batch", "code_printing", "simulator"),
     *("till", "shifts", "refunds", "ledger", "statements", "members"),
-    *("codes", "stores", "webhooks", "keys", "request_logs"),
+    *("codes", "stores", "webhooks", "keys", "request_logs", "epay"),
 )
 
 

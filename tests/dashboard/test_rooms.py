@@ -25,6 +25,8 @@ from app.codes.models import QRCode
 from app.codes.scan import begin_charge
 from app.codes.terms import LabelKind, Terms
 from app.db import table_of, transaction
+from app.epay import orders, switch, wire
+from app.epay.models import EpayFront
 from app.ids import new_id
 from app.merchants import accounts, keys, people, stores, team
 from app.merchants.actor import ALL, SERVER, Actor
@@ -86,6 +88,10 @@ def full_shop(shop: Shop, far_side: AlipayFarSide, text: str = "一杯拿铁") -
         till.sell(tx, shop.id, livemode=False, new=new, by=owner)
     shifts.close_shift(shop.id, shift_id, counted_minor=0, note=text, by=owner)
     saved_views.save_view(shop.id, shop.user_id, text[:40], Wanted(text=text))
+    switch.enable(shop.id, livemode=False)
+    front = switch.front_of(books.row_of(EpayFront, merchant_id=shop.id))
+    asked = {"out_trade_no": f"E-{shop.id[-6:]}", "money": "1.00", "name": text[:40], "param": text}
+    order = orders.place(front, wire.read_order({**asked, "notify_url": "http://127.0.0.1:9/notify"}))
     delivery = books.rows_of(Delivery, merchant_id=shop.id)[0]
     colleague = NewPerson.of(f"zhang@{shop.id[-6:]}.example", "张三", "cashier")
     team.join(team.invite(shop.id, colleague, by=SERVER), "correct horse battery", Browser("198.51.100.9"))
@@ -114,6 +120,7 @@ def full_shop(shop: Shop, far_side: AlipayFarSide, text: str = "一杯拿铁") -
         "shift_id": shift_id,
         "account_id": shop.account_id,
         "request_id": request_id,
+        "order_id": order.id,
         "view_id": books.row_of(SavedView, merchant_id=shop.id).id,
         "refund_id": refund.id,
         "incident_id": books.row_of(Incident, merchant_id=shop.id, subject_id="at_1").id,
@@ -173,12 +180,14 @@ def test_every_text_of_the_dashboard_is_translated() -> None:
                 (m.id, m.context) for m in read_po(file) if m.id and m.string and "fuzzy" not in m.flags
             }
     keywords = {"_": None, "_l": None, "gettext": None, "ngettext": (1, 2), "pgettext": ((1, "c"), 2)}
-    places = [(ROOT / "templates", f"{name}/**.html", "jinja2") for name in ("dashboard", "codes", "print")]
+    places = [
+        (ROOT / "templates", f"{name}/**.html", "jinja2") for name in ("dashboard", "codes", "print", "epay")
+    ]
     places += [
         (ROOT / "app", pattern, "python")
         for pattern in (
             *("merchants/**views.py", "charges/**views.py", "codes/**views.py", "callbacks/**.py"),
-            *("webhooks/**views.py", "paper.py"),
+            *("webhooks/**views.py", "epay/**views.py", "paper.py"),
         )
     ]
     texts = [
@@ -222,7 +231,7 @@ def test_every_form_needs_its_guard(
         )
         assert response.status_code == 400, rule.rule
     assert books.charge_of(merchant, things["charge_id"]).state == "pending"
-    assert len(books.rows_of(Charge)) == 6
+    assert len(books.rows_of(Charge)) == 7
     assert owner.get("/").status_code == 200
 
 

@@ -11,19 +11,21 @@ import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 import requests
+from playwright.sync_api import Page, sync_playwright
 
 from app.addresses import NEARBY
 from app.cli import grade as grading
 from app.cli import listen
 from app.cli.grade import CHECKS, grade
 from app.webhooks.signature import headers_for
+from tests.checkout.test_browser import CHROMIUM, FLAGS
 from tests.cli.test_serve import House, free_ports, running_house
 from tests.conftest import ROOT
 from tests.live import PHONE, Browser, wait_until
@@ -71,6 +73,9 @@ def started(house: House, folder: Path, *command: str, is_fed: bool = True) -> I
         "RECEIVER_PORT": str(port),
         "SHOP_DB": str(folder / "shop.sqlite3"),
         "EVENTS_DB": str(folder / "events.sqlite3"),
+        "MEMBER_APP_PORT": str(port),
+        "MEMBER_APP_DB": str(folder / "member_app.sqlite3"),
+        "SANDBOX_URL": house.demo["sandbox_url"],
         "PYTHONPATH": str(ROOT / "clients" / "python"),
         "MAFU_URL": house.demo["base_url"],
         "MAFU_KEY": house.demo["api_key"],
@@ -214,3 +219,134 @@ def look(order: str, language: str) -> str:
     answer = requests.get(order, params={"lang": language}, timeout=20)
     assert answer.status_code == 200
     return answer.text
+
+
+BROWSER = [
+    pytest.mark.browser,
+    pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed"),
+]
+
+
+@pytest.fixture
+def phone() -> Iterator[Callable[[Example], Page]]:
+    """Opens an app on a phone; whatever it complains about fails the test."""
+    complaints: list[str] = []
+    with sync_playwright() as driver:
+        chromium = driver.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+
+        def open_app(app: Example, language: str = "en") -> Page:
+            context = chromium.new_context(viewport={"width": 390, "height": 844}, base_url=app.url)
+            page = context.new_page()
+            page.set_default_timeout(30_000)
+            page.on("pageerror", lambda error: complaints.append(str(error)))
+            page.goto(f"/?lang={language}")
+            page.wait_for_selector("#topup")
+            return page
+
+        yield open_app
+        chromium.close()
+    assert complaints == []
+
+
+def begin(page: Page, yuan: int = 50, method: str = "alipay", news: str = "") -> None:
+    """As far as the wallet."""
+    page.check(f'[name=news][value="{news}"]', force=True)
+    page.click("#topup")
+    page.check(f'[name=amount][value="{yuan * 100}"]', force=True)
+    page.check(f"[value={method}]", force=True)
+    page.click("#pay")
+
+
+def title(page: Page, wanted: str) -> str:
+    """The sheet, once it has this title."""
+    page.wait_for_selector(f"[data-title={wanted}]")
+    return page.inner_text("#sheet")
+
+
+def balance(page: Page) -> str:
+    """Once the sheet is gone."""
+    page.click("#deed-fine")
+    page.wait_for_selector("#sheet", state="hidden")
+    return page.inner_text("#balance")
+
+
+class TestMemberApp:
+    pytestmark = BROWSER
+
+    def test_a_member_fails_tries_again_is_credited_and_spends(self, house, tmp_path, phone):
+        with started(house, tmp_path, *python("member_app/app.py")) as app:
+            page = phone(app, "zh")
+            begin(page, 100)
+            page.click("#wallet-decline")
+            assert "没有扣款" in title(page, "failed")
+            page.click("#deed-retry")
+            page.click("#wallet-cancel")
+            assert "没有扣款" in title(page, "canceled")
+            page.click("#deed-retry")
+            page.click("#wallet-approve")
+            assert "¥100.00 已到账，另送 ¥10.00" in title(page, "done")
+            wait_until(lambda: "topup.succeeded" in app.said)
+            assert balance(page) == "¥110.00"
+
+            page.click("[data-item=class]")
+            assert "余额不足" in page.inner_text(".say")
+            page.click("[data-item=tea]")
+            page.wait_for_selector(".say.good")
+            assert page.inner_text("#balance") == "¥42.00"
+            assert "+¥110.00" in page.inner_text("#lines")
+            assert app.said.count("credited T") == 1
+
+    def test_lost_late_and_doubled_callbacks_credit_once_each_and_no_webhook_is_needed(
+        self, house, tmp_path, phone
+    ):
+        with started(house, tmp_path, *python("member_app/app.py"), is_fed=False) as app:
+            page = phone(app)
+            cases = [
+                ("drop", "alipay"),
+                ("delay", "wechatpay"),
+                ("duplicate", "unionpay"),
+                ("drop", "unionpay"),
+            ]
+            for number, (news, method) in enumerate(cases, 1):
+                begin(page, 50, method, news)
+                page.click("#wallet-approve")
+                assert "¥50.00 is on your balance." in title(page, "done")
+                assert balance(page) == f"¥{50 * number}.00", (news, method)
+            assert app.said.count("credited T") == len(cases)
+
+            # Killed in the moment of the payment: the app that comes up again finds out by itself.
+            begin(page, 50, "alipay", "drop")
+            page.click("#wallet-lose")
+            title(page, "done")
+            assert balance(page) == "¥250.00"
+            assert app.said.count("credited T") == len(cases) + 1
+
+    def test_while_nothing_is_known_it_says_so_and_asks_for_no_second_payment(self, house, tmp_path, phone):
+        with started(house, tmp_path, *python("member_app/app.py"), is_fed=False) as app:
+            page = phone(app)
+            page.clock.install()
+            # The order is placed, and its answer lost: trying again goes on with the same one.
+            page.route("**/api/topups", lambda route: (route.fetch(), route.abort()))
+            begin(page)
+            assert "same order" in title(page, "away")
+            page.unroute("**/api/topups")
+            page.route("**/api/topups/*", lambda route: route.abort())
+            page.click("#deed-retry")
+            page.click("#wallet-approve")
+            title(page, "checking")
+            page.clock.fast_forward(11_000)
+            said = title(page, "slow")
+            assert "wallet says it is paid" in said
+            assert "Do not pay again" in said
+            page.click("#deed-later")
+            assert "being checked" in page.inner_text("#app")
+            assert page.inner_text("#balance") == "¥0.00"
+
+            page.unroute("**/api/topups/*")
+            page.reload()  # another day
+            title(page, "done")
+            assert balance(page) == "¥50.00"
+            assert "being checked" not in page.inner_text("#app")
+            topups = house.api("topups?limit=100")["data"]
+            mine = [one for one in topups if one["account"] == topups[0]["account"]]
+            assert [one["status"] for one in mine] == ["succeeded"]

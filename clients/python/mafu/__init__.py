@@ -23,26 +23,42 @@ from mafu.errors import (
     ServerError,
     Unreachable,
 )
-from mafu.objects import BatchLine, Charge, Event, Refund, WebhookEndpoint
+from mafu.objects import (
+    BatchLine,
+    BonusRule,
+    Charge,
+    Debit,
+    Event,
+    Member,
+    Movement,
+    Refund,
+    Topup,
+    WebhookEndpoint,
+)
 from mafu.webhook import verify
 
 __all__ = [
     "ApiError",
     "BatchLine",
+    "BonusRule",
     "Charge",
     "Conflict",
+    "Debit",
     "Event",
     "IdempotencyMismatch",
     "InvalidRequest",
     "InvalidSignature",
     "Mafu",
     "MafuError",
+    "Member",
+    "Movement",
     "NotAuthenticated",
     "NotFound",
     "PermissionDenied",
     "RateLimited",
     "Refund",
     "ServerError",
+    "Topup",
     "Unreachable",
     "WebhookEndpoint",
     "verify",

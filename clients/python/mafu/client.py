@@ -20,7 +20,19 @@ from typing import Any, Generic, TypeVar
 from urllib.parse import quote, urlencode
 
 from mafu.errors import BY_STATUS, ApiError, ServerError, Unreachable
-from mafu.objects import BatchLine, Charge, Event, Json, Refund, WebhookEndpoint
+from mafu.objects import (
+    BatchLine,
+    BonusRule,
+    Charge,
+    Debit,
+    Event,
+    Json,
+    Member,
+    Movement,
+    Refund,
+    Topup,
+    WebhookEndpoint,
+)
 
 VERSION = "0.1.0"
 TIMEOUT_S = 20.0
@@ -31,7 +43,7 @@ _AGAIN = frozenset({429, 500, 502, 503, 504})
 _UNDER_WAY = "request_under_way"  # a 409: our first try still goes on over there
 _NOT_OURS = "the answer is not one of Mafu's: check base_url"
 
-T = TypeVar("T", Charge, Refund, Event, WebhookEndpoint)
+T = TypeVar("T", Charge, Refund, Event, WebhookEndpoint, Member, Movement, Topup, Debit)
 
 
 class Mafu:
@@ -48,6 +60,9 @@ class Mafu:
         line = _Line(key, base_url.rstrip("/") + "/v1", timeout_s, tries)
         self.charges = Charges(line)
         self.refunds = Refunds(line)
+        self.members = Members(line)
+        self.topups = Topups(line)
+        self.bonus_rules = BonusRules(line)
         self.events = Events(line)
         self.webhook_endpoints = WebhookEndpoints(line)
         self.test_helpers = TestHelpers(line)
@@ -174,6 +189,118 @@ class Refunds:
     def list(self, *, charge: str | None = None, status: str | None = None) -> Iterator[Refund]:
         """All of them, or those of one charge, newest first."""
         return self._line.walk("/refunds", {"charge": charge, "status": status}, Refund.read)
+
+
+class Members:
+    """``/v1/members``: a member is named by its id, or by the account that you gave."""
+
+    def __init__(self, line: _Line) -> None:
+        self._line = line
+
+    def put(
+        self,
+        account: str,
+        *,
+        name: str | None = None,
+        phone: str | None = None,
+        currency: str | None = None,
+        idempotency_key: str | None = None,
+    ) -> Member:
+        """Add a member, or bring one up to date: the same account is the same member."""
+        body = {"account": account, "name": name, "phone": phone, "currency": currency}
+        return Member.read(self._line.post("/members", body, idempotency_key))
+
+    def get(self, member: str) -> Member:
+        """The member, with what they have now."""
+        return Member.read(self._line.get(f"/members/{_part(member)}"))
+
+    def movements(self, member: str) -> Iterator[Movement]:
+        """The member's statement, newest first."""
+        return self._line.walk(f"/members/{_part(member)}/movements", {}, Movement.read)
+
+    def debit(self, member: str, debit_no: str, amount: int, *, description: str | None = None) -> Debit:
+        """Spend from the balance, once for each ``debit_no``.
+
+        Raises Conflict: ``member_balance_too_low``, or the number has other content.
+        """
+        body = {"debit_no": debit_no, "amount": amount, "description": description}
+        return Debit.read(self._line.post(f"/members/{_part(member)}/debits", body))
+
+    def reverse(
+        self,
+        member: str,
+        debit_id: str,
+        *,
+        amount: int | None = None,
+        idempotency_key: str | None = None,
+    ) -> Debit:
+        """Give back a debit, all of it or a part, once."""
+        path = f"/members/{_part(member)}/debits/{_part(debit_id)}/reverse"
+        return Debit.read(self._line.post(path, {"amount": amount}, idempotency_key))
+
+
+class Topups:
+    """``/v1/topups``."""
+
+    def __init__(self, line: _Line) -> None:
+        self._line = line
+
+    def create(
+        self,
+        *,
+        member: str,
+        amount: int,
+        method: str | None = None,
+        description: str | None = None,
+        merchant_order_no: str | None = None,
+        metadata: Mapping[str, str] | None = None,
+        return_url: str | None = None,
+        idempotency_key: str | None = None,
+    ) -> Topup:
+        """Begin a top-up.  With a ``method`` in your own app, for its SDK; without one on a page.
+
+        After Unreachable or ServerError send the same order number again: it goes on with the same top-up.
+        """
+        body = {
+            "member": member,
+            "amount": amount,
+            "scene": "app" if method else "page",
+            "method": method,
+            "description": description,
+            "merchant_order_no": merchant_order_no,
+            "metadata": metadata,
+            "return_url": return_url,
+        }
+        return Topup.read(self._line.post("/topups", body, idempotency_key))
+
+    def get(self, topup_id: str) -> Topup:
+        """The top-up as the books have it."""
+        return Topup.read(self._line.get(f"/topups/{_part(topup_id)}"))
+
+    def ask(self, topup_id: str) -> Topup:
+        """The same, after the wallet was asked: for when your app comes back from it."""
+        return Topup.read(self._line.post(f"/topups/{_part(topup_id)}/ask", is_harmless=True))
+
+    def list(self, *, member: str | None = None, merchant_order_no: str | None = None) -> Iterator[Topup]:
+        """All of them, or a member's, newest first."""
+        query = {"member": member, "merchant_order_no": merchant_order_no}
+        return self._line.walk("/topups", query, Topup.read)
+
+
+class BonusRules:
+    """``/v1/bonus_rules``: what comes on top of a top-up."""
+
+    def __init__(self, line: _Line) -> None:
+        self._line = line
+
+    def create(self, tiers: Mapping[int, int], *, idempotency_key: str | None = None) -> BonusRule:
+        """From now on: amount -> bonus, in fen.  It stands in place of the rule before."""
+        body = {"tiers": [{"amount": amount, "bonus": bonus} for amount, bonus in sorted(tiers.items())]}
+        return BonusRule.read(self._line.post("/bonus_rules", body, idempotency_key))
+
+    def list(self) -> tuple[BonusRule, ...]:
+        """Latest first."""
+        return tuple(BonusRule.read(one) for one in self._line.get("/bonus_rules")["data"])
 
 
 class Events:

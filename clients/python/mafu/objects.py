@@ -137,6 +137,173 @@ class Refund:
 
 
 @dataclass(frozen=True, slots=True)
+class Member:
+    """A customer of your app.  ``available`` is what can be spent now, of ``balance`` and ``bonus``."""
+
+    id: str
+    livemode: bool
+    account: str
+    name: str
+    currency: str
+    balance: int
+    bonus: int
+    available: int
+    blocked: bool
+    created_at: datetime
+    raw: Json = field(repr=False, compare=False)
+
+    @classmethod
+    def read(cls, json: Json) -> Member:
+        """From the API's JSON."""
+        return cls(
+            id=json["id"],
+            livemode=json["livemode"],
+            account=json["account"],
+            name=json["name"],
+            currency=json["currency"],
+            balance=json["balance"],
+            bonus=json["bonus"],
+            available=json["available"],
+            blocked=json["blocked"],
+            created_at=datetime.fromisoformat(json["created_at"]),
+            raw=json,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Movement:
+    """One line of a member's statement: what came or went, and what was there after it."""
+
+    id: str
+    kind: str
+    cause: str
+    balance: int
+    bonus: int
+    balance_after: int
+    bonus_after: int
+    currency: str
+    created_at: datetime
+    raw: Json = field(repr=False, compare=False)
+
+    @classmethod
+    def read(cls, json: Json) -> Movement:
+        """From the API's JSON."""
+        return cls(
+            id=json["id"],
+            kind=json["kind"],
+            cause=json["cause"],
+            balance=json["balance"],
+            bonus=json["bonus"],
+            balance_after=json["balance_after"],
+            bonus_after=json["bonus_after"],
+            currency=json["currency"],
+            created_at=datetime.fromisoformat(json["created_at"]),
+            raw=json,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Topup:
+    """Money on its way to a member.  ``status`` is pending, succeeded, expired or canceled.
+
+    ``succeeded`` means that it is on the balance; nothing else means it.  ``app_params`` are there right
+    after it was begun in an app: for the wallet's SDK, unchanged.
+    """
+
+    id: str
+    livemode: bool
+    member: str
+    account: str
+    status: str
+    amount: int
+    bonus: int
+    currency: str
+    amount_credited: int | None
+    bonus_credited: int
+    charge: str
+    provider: str | None
+    merchant_order_no: str | None
+    url: str
+    created_at: datetime
+    expires_at: datetime
+    app_params: Mapping[str, str] | None = field(repr=False)
+    raw: Json = field(repr=False, compare=False)
+
+    @classmethod
+    def read(cls, json: Json) -> Topup:
+        """From the API's JSON."""
+        given = json.get("app_params")
+        return cls(
+            id=json["id"],
+            livemode=json["livemode"],
+            member=json["member"],
+            account=json["account"],
+            status=json["status"],
+            amount=json["amount"],
+            bonus=json["bonus"],
+            currency=json["currency"],
+            amount_credited=json["amount_credited"],
+            bonus_credited=json["bonus_credited"],
+            charge=json["charge"],
+            provider=json["provider"],
+            merchant_order_no=json["merchant_order_no"],
+            url=json["url"],
+            created_at=datetime.fromisoformat(json["created_at"]),
+            expires_at=datetime.fromisoformat(json["expires_at"]),
+            app_params=None if given is None else given["params"],
+            raw=json,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Debit:
+    """What a member has spent; ``debit_no`` is yours, and takes nothing twice."""
+
+    id: str
+    member: str
+    debit_no: str
+    amount: int
+    from_balance: int
+    from_bonus: int
+    currency: str
+    amount_reversed: int
+    created_at: datetime
+    raw: Json = field(repr=False, compare=False)
+
+    @classmethod
+    def read(cls, json: Json) -> Debit:
+        """From the API's JSON."""
+        return cls(
+            id=json["id"],
+            member=json["member"],
+            debit_no=json["debit_no"],
+            amount=json["amount"],
+            from_balance=json["from_balance"],
+            from_bonus=json["from_bonus"],
+            currency=json["currency"],
+            amount_reversed=json["amount_reversed"],
+            created_at=datetime.fromisoformat(json["created_at"]),
+            raw=json,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class BonusRule:
+    """From which amount on how much comes on top: ``tiers`` are pairs, with rising amounts."""
+
+    id: str
+    currency: str
+    tiers: tuple[tuple[int, int], ...]
+    raw: Json = field(repr=False, compare=False)
+
+    @classmethod
+    def read(cls, json: Json) -> BonusRule:
+        """From the API's JSON."""
+        tiers = tuple((tier["amount"], tier["bonus"]) for tier in json["tiers"])
+        return cls(id=json["id"], currency=json["currency"], tiers=tiers, raw=json)
+
+
+@dataclass(frozen=True, slots=True)
 class Event:
     """Something that has happened.  ``object`` is the charge or refund as it was then, in JSON.
 
