@@ -59,7 +59,7 @@ from app.providers.base import (
     StatementLine,
 )
 from app.providers.wechatpay_bill import FundLine
-from app.providers.wechatpay_codes import Verdict
+from app.providers.wechatpay_codes import ACCOUNT_FAULTS, Verdict
 from app.providers.wechatpay_gateway import Doubtful, Gateway, Heard
 from app.providers.wechatpay_wire import Node
 
@@ -93,6 +93,7 @@ class WechatPay:
         scenes=frozenset(PRODUCTS),
         abilities=frozenset({Ability.REFUND, Ability.PARTIAL_REFUND, Ability.STATEMENT}),
         pay_code="1[0-5][0-9]{16}",
+        account_faults=ACCOUNT_FAULTS,
     )
     credentials: ClassVar[tuple[Credential, ...]] = wechatpay_account.CREDENTIALS
 
@@ -153,7 +154,9 @@ class WechatPay:
         if heard is None or heard.verdict is Verdict.ABSENT:
             heard = self._ask(f"out-trade-no/{_number(ref.out_trade_no)}")
         if heard.verdict is Verdict.ABSENT:
-            return PaymentResult(ref.out_trade_no, Outcome.PENDING, provider_status=heard.code)
+            return PaymentResult(
+                ref.out_trade_no, Outcome.PENDING, provider_status=heard.code, is_absent=True
+            )
         return self._payment(ref, _done(heard, "query"))
 
     def close(self, ref: PaymentRef) -> None:

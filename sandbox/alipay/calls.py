@@ -103,7 +103,7 @@ class Call:
     def lever(self, name: str) -> str | None:
         """Use a lever on the payment that this call names."""
         out_trade_no = self.number()
-        return levers.take(self.db, name, out_trade_no, self.method)
+        return levers.take(self.db, name, out_trade_no, self.method, self.app.app_id)
 
     def number(self) -> str:
         """The out_trade_no that the call is about, also when it says trade_no; "" if unknown."""

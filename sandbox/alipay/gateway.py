@@ -152,7 +152,7 @@ def _serve(call: Call) -> Served:
     """Run the handler between the levers that act before it and those that act after it."""
 
     def lever(name: str) -> str | None:
-        return levers.take(call.db, name, number, call.method)
+        return levers.take(call.db, name, number, call.method, call.app.app_id)
 
     number = call.number()
     status = lever("outage")

@@ -113,7 +113,7 @@ class Call:
 
     def lever(self, name: str) -> str | None:
         """Use a lever on the payment that this call names."""
-        return levers.take(self.db, name, self.number(), self.name)
+        return levers.take(self.db, name, self.number(), self.name, self.merchant.mchid)
 
     def number(self) -> str:
         """The out_trade_no that the call is about, whichever number it says; "" if it is about none."""

@@ -144,7 +144,7 @@ def _serve(call: Call, handler: Handler) -> Served:
     """Run the handler between the levers that act before it and those that act after it."""
 
     def lever(name: str) -> str | None:
-        return levers.take(call.db, name, number, call.name)
+        return levers.take(call.db, name, number, call.name, call.merchant.mchid)
 
     number = call.number()
     status = lever("outage")
