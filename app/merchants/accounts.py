@@ -282,8 +282,11 @@ def _check(provider: str, settings: Mapping[str, str]) -> None:
 
 def _is_another(provider: str, before: Mapping[str, str], after: Mapping[str, str]) -> bool:
     """Whether payments made with the one would not be found with the other.  Pure."""
-    fields = [field.name for field in REGISTRY[provider].credentials if field.identifies]
-    return any(before.get(name, "").strip() != after.get(name, "").strip() for name in fields)
+    for field in REGISTRY[provider].credentials:
+        was, is_now = before.get(field.name, "").strip(), after.get(field.name, "").strip()
+        if field.identifies and was != is_now and (was or not field.told_late):
+            return True
+    return False
 
 
 def _seal(account_id: str, settings: Mapping[str, str]) -> str:

@@ -77,6 +77,7 @@ class Credential:
     default: str = ""
     hint: str = ""
     identifies: bool = False  # who the merchant is there: with another one old payments are not found
+    told_late: bool = False  # of those: left out it was the same merchant, who had only not been named
 
 
 @dataclass(frozen=True, slots=True)
