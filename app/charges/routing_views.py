@@ -128,7 +128,7 @@ def _find(rule_id: str) -> sa.Row[Any]:
 
 
 def _wanted_provider() -> str:
-    provider = request.args.get("provider", "")
+    provider = request.args.get("provider") or next(iter(REGISTRY))
     if provider not in REGISTRY:
         raise NotFound("no such provider")
     return provider
