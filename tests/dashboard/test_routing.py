@@ -113,7 +113,7 @@ def test_what_a_payment_would_cost_is_told_with_why_not_elsewhere(owner: Person,
         "/settings/routing/rules/new?provider=alipay", fields(**{f"weight-{second}": "1", "min": "100"})
     )
     page = owner.get("/settings/routing?try_provider=alipay&amount=100&currency=CNY&at=23:30").text
-    for text in ("Through 新账户", "¥0.38", "Rule: 夜间大额.", "The rule names other accounts."):
+    for text in ("Through 新账户.", "It would cost ¥0.38.", "Rule: 夜间大额.", "The rule names other accounts."):
         assert text in page, text
     page = owner.get("/settings/routing?try_provider=alipay&amount=99.99&currency=CNY").text
     for text in ("Through 支付宝", "No rule fits.", "No rule: an older account works.", "no rate"):
@@ -125,7 +125,7 @@ def test_a_failing_account_is_shown_where_people_look(owner: Person, merchant, s
     for _ in range(OPEN_AFTER):
         outcomes.note_refusal(accounts.open_account(merchant.account_id), ProviderUnreachable("no answer"))
     assert "Payments could not begin here since" in owner.get("/settings/providers").text
-    assert "Failing" in owner.get("/settings/routing").text
+    assert "Payments fail" in owner.get("/settings/routing").text
     assert "Payments fail through one of your accounts" in owner.get("/incidents").text
     found = owner.get("/settings/routing?try_provider=alipay&amount=1&currency=CNY").text
     assert "Payments through it fail at the moment." in found
