@@ -208,6 +208,16 @@ def test_a_try_that_somebody_was_shown_goes_on_where_it_is(town: Town, at):
     assert len(rows_of(Attempt, charge_id=charge_id)) == 1
 
 
+def test_who_was_identified_by_an_account_goes_on_there(town: Town):
+    """Their openid is nobody's at another."""
+    town.leave()
+    charge_id = make_charge(town.shop).id
+    account = routes.account_for(town.shop.id, charge_id, "alipay", livemode=False, known_to=town.first)
+    assert account.id == town.first
+    stranger = routes.account_for(town.shop.id, charge_id, "alipay", livemode=False, known_to="pa_other")
+    assert stranger.id == town.second
+
+
 def test_one_payment_at_a_time_tries_an_account_that_answers_again(town: Town, at):
     town.leave()
     town.mend()

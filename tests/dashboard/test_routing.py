@@ -113,7 +113,12 @@ def test_what_a_payment_would_cost_is_told_with_why_not_elsewhere(owner: Person,
         "/settings/routing/rules/new?provider=alipay", fields(**{f"weight-{second}": "1", "min": "100"})
     )
     page = owner.get("/settings/routing?try_provider=alipay&amount=100&currency=CNY&at=23:30").text
-    for text in ("Through 新账户.", "It would cost ¥0.38.", "Rule: 夜间大额.", "The rule names other accounts."):
+    for text in (
+        "Through 新账户.",
+        "It would cost ¥0.38.",
+        "Rule: 夜间大额.",
+        "The rule names other accounts.",
+    ):
         assert text in page, text
     page = owner.get("/settings/routing?try_provider=alipay&amount=99.99&currency=CNY").text
     for text in ("Through 支付宝", "No rule fits.", "No rule: an older account works.", "no rate"):
