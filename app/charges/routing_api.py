@@ -14,6 +14,7 @@ from app.answers import (
     REFUSALS,
     SECURITY,
     Moment,
+    OnceHeader,
     dump,
     json_answer,
     validated,
@@ -24,6 +25,7 @@ from app.charges.preview import Line, Preview, Why, Wish, preview
 from app.clock import to_rfc3339
 from app.merchants import accounts, health
 from app.merchants.auth import caller, require_key
+from app.merchants.once_api import done_once_in_steps
 from app.money import MINOR_MAX, Money
 from app.providers import REGISTRY
 
@@ -179,15 +181,19 @@ class PreviewAnswer(BaseModel):
     responses={200: PreviewAnswer, **BODY_REFUSALS},
 )
 @validated
-def preview_route(body: PreviewBody) -> Response:
+def preview_route(header: OnceHeader, body: PreviewBody) -> Response:
     """Which account a payment would go through, and its fee by the rates of the ledger.  Nothing happens.
 
     Without `charge` a rule with weights answers with its heaviest share.
     """
     price = Money(body.amount, currency_of(body.currency))
     wish = Wish(body.provider, price, body.store, body.at, body.charge)
-    found = preview(caller().merchant_id, wish, livemode=caller().livemode)
-    return json_answer(dump(preview_json(found, livemode=caller().livemode)))
+    who = caller()
+
+    def work() -> dict[str, Any]:
+        return preview_json(preview(who.merchant_id, wish, livemode=who.livemode), livemode=who.livemode)
+
+    return done_once_in_steps(header, work)
 
 
 @bp.get("/provider_accounts", summary="List provider accounts", responses={200: ProviderAccountList})
