@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, StrictInt, StrictStr
 
 from app.answers import (
     BODY_REFUSALS,
+    ONCE_REFUSALS,
     REFUSALS,
     SECURITY,
     Moment,
@@ -178,7 +179,7 @@ class PreviewAnswer(BaseModel):
 @bp.post(
     "/routing/preview",
     summary="Preview a route",
-    responses={200: PreviewAnswer, **BODY_REFUSALS},
+    responses={200: PreviewAnswer, **ONCE_REFUSALS, **BODY_REFUSALS},
 )
 @validated
 def preview_route(header: OnceHeader, body: PreviewBody) -> Response:
