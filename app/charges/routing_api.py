@@ -27,7 +27,7 @@ from app.clock import to_rfc3339
 from app.merchants import accounts, health
 from app.merchants.auth import caller, require_key
 from app.merchants.once_api import done_once_in_steps
-from app.money import MINOR_MAX, Money
+from app.money import EXPONENTS, MINOR_MAX, Money
 from app.providers import REGISTRY
 
 bp = APIBlueprint(
@@ -40,6 +40,7 @@ bp = APIBlueprint(
 )
 bp.before_request(require_key)
 
+_CURRENCIES = [code for currency in EXPONENTS for code in (currency.lower(), currency)]
 ACCOUNT_EXAMPLE: dict[str, Any] = {
     "id": "pa_01jd3w6j7hqk2m8n4p6r8t0v2x",
     "object": "provider_account",
@@ -88,7 +89,10 @@ class PreviewBody(BaseModel):
         StrictStr, Field(max_length=32, description="The wallet.", json_schema_extra={"enum": list(REGISTRY)})
     ]
     amount: Annotated[StrictInt, Field(ge=1, le=MINOR_MAX, description="In minor units.")]
-    currency: Annotated[StrictStr, Field(max_length=8)] = Field("cny", description="As in a charge.")
+    currency: Annotated[
+        StrictStr,
+        Field(max_length=8, description="As in a charge.", json_schema_extra={"enum": _CURRENCIES}),
+    ] = "cny"
     store: StrictStr | None = Field(None, max_length=64, description="Where the printed code hangs.")
     at: Moment | None = Field(
         None, description="When; RFC 3339.  Left out: now.  Rules and health are those of now."

@@ -12,12 +12,11 @@ import hashlib
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from enum import StrEnum
 
-from app import clock
-
 MINUTES_A_DAY = 24 * 60
+BEIJING_AHEAD = 8 * 60  # all year; the last moments that a date can name have none there
 
 
 class Standing(StrEnum):
@@ -111,8 +110,8 @@ def is_within(from_minute: int | None, until_minute: int | None, at: datetime) -
     """Whether a moment is in these hours of Beijing; from 22:00 until 06:00 is a night.  Pure."""
     if from_minute is None or until_minute is None:
         return True
-    here = at.astimezone(clock.BEIJING)
-    minute = here.hour * 60 + here.minute
+    utc = at.astimezone(UTC)
+    minute = (utc.hour * 60 + utc.minute + BEIJING_AHEAD) % MINUTES_A_DAY
     if from_minute <= until_minute:
         return from_minute <= minute < until_minute
     return minute >= from_minute or minute < until_minute
