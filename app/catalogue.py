@@ -11,9 +11,9 @@ from pydantic import BaseModel
 
 from app.charges.api import ChargeAnswer
 from app.charges.refunds_api import RefundAnswer
+from app.charges.routing_api import ProviderAccountAnswer
 from app.members.api import MemberAnswer, MovementAnswer
 from app.members.topups_api import TopupAnswer
-from app.charges.routing_api import ProviderAccountAnswer
 from app.webhooks import types
 from app.webhooks.schema import EndpointAnswer
 
