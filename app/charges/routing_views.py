@@ -71,47 +71,47 @@ def add_rule() -> Response | BaseResponse:
     return _back()
 
 
-@bp.get("/rules/<rule_id>")
-def edit_rule(rule_id: str) -> Response:
+@bp.get("/rules/<routing_rule_id>")
+def edit_rule(routing_rule_id: str) -> Response:
     """The form as the rule is."""
-    row = _find(rule_id)
+    row = _find(routing_rule_id)
     return _form_page(row.provider, _shown(row), rule=row)
 
 
-@bp.post("/rules/<rule_id>")
-def change_rule(rule_id: str) -> Response | BaseResponse:
+@bp.post("/rules/<routing_rule_id>")
+def change_rule(routing_rule_id: str) -> Response | BaseResponse:
     """Have another rule take its place."""
-    row = _find(rule_id)
+    row = _find(routing_rule_id)
     try:
         terms = _read_terms(row.provider, enabled=row.enabled)
-        routing_rules.replace_rule(me().merchant_id, rule_id, terms, by=actor())
+        routing_rules.replace_rule(me().merchant_id, routing_rule_id, terms, by=actor())
     except InvalidRequest as error:
         return _form_page(row.provider, request.form, rule=row, faults=faults_of(error, _FAULTS), status=400)
     return _back()
 
 
-@bp.post("/rules/<rule_id>/move")
-def move_rule(rule_id: str) -> BaseResponse:
+@bp.post("/rules/<routing_rule_id>/move")
+def move_rule(routing_rule_id: str) -> BaseResponse:
     """Ask it earlier, or later."""
-    _find(rule_id)
+    _find(routing_rule_id)
     earlier = request.form.get("direction") == "earlier"
-    routing_rules.move_rule(me().merchant_id, rule_id, earlier=earlier, by=actor())
+    routing_rules.move_rule(me().merchant_id, routing_rule_id, earlier=earlier, by=actor())
     return _back()
 
 
-@bp.post("/rules/<rule_id>/switch")
-def switch_rule(rule_id: str) -> BaseResponse:
+@bp.post("/rules/<routing_rule_id>/switch")
+def switch_rule(routing_rule_id: str) -> BaseResponse:
     """Pass it over, or ask it again."""
-    _find(rule_id)
-    routing_rules.switch_rule(me().merchant_id, rule_id, enabled="enable" in request.form, by=actor())
+    _find(routing_rule_id)
+    routing_rules.switch_rule(me().merchant_id, routing_rule_id, enabled="enable" in request.form, by=actor())
     return _back()
 
 
-@bp.post("/rules/<rule_id>/delete")
-def delete_rule(rule_id: str) -> BaseResponse:
+@bp.post("/rules/<routing_rule_id>/delete")
+def delete_rule(routing_rule_id: str) -> BaseResponse:
     """End it; payments that it has dealt still name it."""
-    _find(rule_id)
-    routing_rules.delete_rule(me().merchant_id, rule_id, by=actor())
+    _find(routing_rule_id)
+    routing_rules.delete_rule(me().merchant_id, routing_rule_id, by=actor())
     return _back()
 
 
@@ -119,9 +119,9 @@ def _back() -> BaseResponse:
     return redirect(url_for("routing.show", notice="saved"), 303)
 
 
-def _find(rule_id: str) -> sa.Row[Any]:
+def _find(routing_rule_id: str) -> sa.Row[Any]:
     """A rule of this mode that has not ended.  Raises NotFound."""
-    row = routing_rules.find_rule(me().merchant_id, rule_id)
+    row = routing_rules.find_rule(me().merchant_id, routing_rule_id)
     if row.livemode != livemode() or row.ended_at is not None:
         raise NotFound("no such rule, or it has ended")
     return row

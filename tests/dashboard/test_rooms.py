@@ -84,8 +84,7 @@ def full_shop(shop: Shop, far_side: AlipayFarSide, text: str = "一杯拿铁") -
     with transaction() as tx:
         begin_charge(tx, code, Money(1250, "CNY"))
     share = Share(shop.account_id, 1)
-    rule = RuleTerms("alipay", text[:80], (share,), currency="CNY", min_minor=10**9, store_id=store.id)
-    rule_id = routing_rules.add_rule(shop.id, rule, livemode=False)
+    route = RuleTerms("alipay", text[:80], (share,), currency="CNY", min_minor=10**9, store_id=store.id)
     owner = Actor(shop.email, ALL, "owner", shop.user_id)
     shift_id = shifts.open_shift(shop.id, livemode=False, float_minor=100, by=owner).id
     with transaction() as tx:
@@ -124,7 +123,7 @@ def full_shop(shop: Shop, far_side: AlipayFarSide, text: str = "一杯拿铁") -
         "store_id": store.id,
         "shift_id": shift_id,
         "account_id": shop.account_id,
-        "rule_id": rule_id,
+        "routing_rule_id": routing_rules.add_rule(shop.id, route, livemode=False),
         "request_id": request_id,
         "order_id": order.id,
         "view_id": books.row_of(SavedView, merchant_id=shop.id).id,
