@@ -11,6 +11,7 @@ from pydantic import BaseModel
 
 from app.charges.api import ChargeAnswer
 from app.charges.refunds_api import RefundAnswer
+from app.charges.routing_api import ProviderAccountAnswer
 from app.members.api import MemberAnswer, MovementAnswer
 from app.members.topups_api import TopupAnswer
 from app.webhooks import types
@@ -31,6 +32,8 @@ WHEN = {
     types.TOPUP_REFUNDED: "The wallet says that a refund of it went back.  The balance had gone before.",
     types.MEMBER_BALANCE_CHANGED: "What a member has to spend is more or less than before.",
     types.WEBHOOK_ENDPOINT_DISABLED: "One of your endpoints is not sent to any more.",
+    types.PROVIDER_ACCOUNT_UNHEALTHY: "Payments failed through this account, and go through others now.",
+    types.PROVIDER_ACCOUNT_RECOVERED: "It works again, and payments have returned to it.",
     types.ENDPOINT_PING: "You asked for a test.",
 }
 # What data.object is, by the first word of the type.
@@ -39,6 +42,7 @@ _OBJECTS: dict[str, type[BaseModel]] = {
     "refund": RefundAnswer,
     "topup": TopupAnswer,
     "member": MemberAnswer,
+    "provider_account": ProviderAccountAnswer,
     "webhook_endpoint": EndpointAnswer,
     "endpoint": EndpointAnswer,
 }

@@ -25,6 +25,7 @@ from app import checkup, heartbeat, telemetry, versions
 from app.checkup import Finding, Level
 from app.db import moment, reading
 from app.errors import NotFound, TooManyRequests
+from app.merchants import health
 from app.queue import Kind
 from app.rates import place_of
 from app.runtime import runtime, settings
@@ -50,6 +51,7 @@ class State:
     backlog: dict[Kind, Backlog]
     workers: list[sa.Row[Any]]
     findings: list[tuple[str, Finding]]
+    left: list[sa.Row[Any]]  # accounts that payments have left
 
     @property
     def backup_is_old(self) -> bool:
@@ -153,6 +155,7 @@ def _look() -> State:
             backlog=telemetry.backlog(connection, now),
             workers=list(heartbeat.list_workers(connection)),
             findings=findings,
+            left=health.list_left(connection),
         )
 
 

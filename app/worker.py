@@ -20,7 +20,7 @@ from flask import Flask
 
 from app import clock, heartbeat, queue
 from app.callbacks.retention import forget_old_bodies
-from app.charges import bills, proving, refund_sending, sweeps
+from app.charges import bills, outcomes, proving, refund_sending, sweeps
 from app.codes import quiet, tally
 from app.db import moment, reading, transaction
 from app.epay import notices
@@ -40,6 +40,7 @@ JOBS: dict[Kind, Callable[[Claim], None]] = {
     Kind.QUERY: sweeps.query_attempt,
     Kind.EXPIRE: sweeps.expire_charge,
     Kind.REFUND: refund_sending.pursue,
+    Kind.ACCOUNT: outcomes.follow,
     Kind.BILL: bills.follow,
     Kind.QUIET: quiet.watch,
     Kind.LEDGER: proving.go_on,

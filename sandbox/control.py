@@ -31,7 +31,7 @@ def list_levers() -> Answer:
 
 @bp.post("/levers")
 def pull_lever() -> Answer:
-    """Put a lever in place: name, value?, scope?, out_trade_no?, method?, times?."""
+    """Put a lever in place: name, value?, scope?, out_trade_no?, method?, app_id?, times?."""
     body = desk.body()
     out_trade_no = desk.text(body, "out_trade_no")
     scope = desk.text(body, "scope", "trade" if out_trade_no else "next")
@@ -42,6 +42,7 @@ def pull_lever() -> Answer:
             scope=levers.Scope(scope),
             out_trade_no=out_trade_no,
             method=desk.text(body, "method"),
+            app_id=desk.text(body, "app_id"),
             times=desk.whole(body, "times", levers.TIMES_MAX),
         )
         with here().store.write() as db:

@@ -134,6 +134,7 @@ class Pull:
     out_trade_no: str = ""
     method: str = ""
     times: int | None = None
+    app_id: str = ""  # one merchant's calls alone
 
 
 def pull(db: sqlite3.Connection, wish: Pull) -> int:
@@ -148,6 +149,8 @@ def pull(db: sqlite3.Connection, wish: Pull) -> int:
         raise ValueError(f"{value} seconds is longer than {SECONDS_MAX}")
     if (wish.scope is Scope.TRADE) != bool(wish.out_trade_no):
         raise ValueError("scope 'trade' goes with an out_trade_no, and only that one")
+    if wish.app_id and kind.stage is not Stage.CALL:
+        raise ValueError(f"an app_id narrows levers of the gateway, and {wish.name} is none")
     times = wish.times if wish.times is not None or wish.scope is Scope.ALWAYS else kind.times
     return _insert(db, wish, value, times)
 
@@ -168,7 +171,9 @@ def bind_next(db: sqlite3.Connection, out_trade_no: str) -> None:
     )
 
 
-def take(db: sqlite3.Connection, name: str, out_trade_no: str, method: str = "") -> str | None:
+def take(
+    db: sqlite3.Connection, name: str, out_trade_no: str, method: str = "", app_id: str = ""
+) -> str | None:
     """Use a lever once if one is in place: its value, or None.  A step.
 
     The narrowest lever wins: the trade's own, then ``next`` (at calls only), then ``always``.
@@ -176,9 +181,10 @@ def take(db: sqlite3.Connection, name: str, out_trade_no: str, method: str = "")
     at_call = KINDS[name].stage is Stage.CALL
     row = db.execute(
         "SELECT id, value, scope, times_left FROM levers WHERE name = ? AND (method = '' OR method = ?)"
+        " AND (app_id = '' OR app_id = ?)"
         " AND (scope = 'always' OR (scope = 'trade' AND out_trade_no = ?) OR (scope = 'next' AND ?))"
         " ORDER BY scope = 'always', scope = 'next', id LIMIT 1",
-        (name, method, out_trade_no, at_call),
+        (name, method, app_id, out_trade_no, at_call),
     ).fetchone()
     if row is None:
         return None
@@ -215,9 +221,18 @@ def bound(db: sqlite3.Connection, name: str, out_trade_no: str) -> str | None:
 
 def _insert(db: sqlite3.Connection, wish: Pull, value: str, times: int | None) -> int:
     cursor = db.execute(
-        "INSERT INTO levers (name, value, scope, out_trade_no, method, times_left, created_ts)"
-        " VALUES (?, ?, ?, ?, ?, ?, ?)",
-        (wish.name, value, wish.scope.value, wish.out_trade_no, wish.method, times, timing.now()),
+        "INSERT INTO levers (name, value, scope, out_trade_no, method, times_left, created_ts, app_id)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+        (
+            wish.name,
+            value,
+            wish.scope.value,
+            wish.out_trade_no,
+            wish.method,
+            times,
+            timing.now(),
+            wish.app_id,
+        ),
     )
     assert cursor.lastrowid is not None
     return cursor.lastrowid

@@ -54,7 +54,8 @@ CREATE TABLE IF NOT EXISTS sends (
 CREATE INDEX IF NOT EXISTS sends_note ON sends (note_id);
 CREATE TABLE IF NOT EXISTS levers (
     id INTEGER PRIMARY KEY, name TEXT NOT NULL, value TEXT NOT NULL, scope TEXT NOT NULL,
-    out_trade_no TEXT NOT NULL, method TEXT NOT NULL, times_left INTEGER, created_ts REAL NOT NULL);
+    out_trade_no TEXT NOT NULL, method TEXT NOT NULL, times_left INTEGER, created_ts REAL NOT NULL,
+    app_id TEXT NOT NULL DEFAULT '');
 CREATE TABLE IF NOT EXISTS hooks (
     id INTEGER PRIMARY KEY, received_ts REAL NOT NULL, verified INTEGER NOT NULL, status INTEGER NOT NULL,
     headers TEXT NOT NULL, body BLOB NOT NULL);
@@ -65,7 +66,7 @@ CREATE TABLE IF NOT EXISTS settings (name TEXT PRIMARY KEY, value TEXT NOT NULL)
 """
 
 # Columns that a file of an earlier sandbox may lack.
-_ADDED = (("apps", "details"), ("refunds", "details"))
+_ADDED = (("apps", "details", "{}"), ("refunds", "details", "{}"), ("levers", "app_id", ""))
 
 
 class Store:
@@ -85,9 +86,9 @@ class Store:
         with self.read() as db:
             db.execute("PRAGMA journal_mode=WAL")
             db.executescript(_SCHEMA)
-            for table, column in _ADDED:
+            for table, column, default in _ADDED:
                 if column not in {row["name"] for row in db.execute(f"PRAGMA table_info({table})")}:
-                    db.execute(f"ALTER TABLE {table} ADD COLUMN {column} TEXT NOT NULL DEFAULT '{{}}'")
+                    db.execute(f"ALTER TABLE {table} ADD COLUMN {column} TEXT NOT NULL DEFAULT '{default}'")
 
     @contextmanager
     def read(self) -> Iterator[sqlite3.Connection]:

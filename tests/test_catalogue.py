@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +11,12 @@ import jsonschema_rs
 import pytest
 
 from app import catalogue
-from app.charges import lifecycle
+from app.charges import lifecycle, outcomes
 from app.charges.settle import settle
 from app.db import transaction
+from app.errors import ProviderUnreachable
+from app.merchants import accounts
+from app.merchants.health import OPEN_AFTER
 from app.money import Money
 from app.providers.base import Outcome, PaymentResult
 from app.webhooks import endpoints, types
@@ -61,6 +65,10 @@ def test_what_is_emitted_fits_its_description(merchant, document):
                 tx, merchant.account_id, PaymentResult(number, Outcome.SUCCEEDED, Money(minor, "CNY"), number)
             )
     endpoints.disable_endpoint(merchant.id, other, endpoints.GONE)
+    account = accounts.open_account(merchant.account_id)
+    for _ in range(OPEN_AFTER):
+        outcomes.note_refusal(account, ProviderUnreachable("no answer"))
+    outcomes.note_success(replace(account, is_ailing=True))
     events = [json.loads(row.body) for row in rows_of(Event)]
     for event in events:
         fits(document, event)
@@ -71,6 +79,8 @@ def test_what_is_emitted_fits_its_description(merchant, document):
         types.CHARGE_CANCELED,
         types.REFUND_CREATED,
         types.WEBHOOK_ENDPOINT_DISABLED,
+        types.PROVIDER_ACCOUNT_UNHEALTHY,
+        types.PROVIDER_ACCOUNT_RECOVERED,
         types.ENDPOINT_PING,
     }
 

@@ -14,7 +14,7 @@ from app.callbacks.models import Callback
 from app.charges.models import Attempt
 from app.charges.states import AttemptState
 from app.db import reading, table_of
-from app.merchants import accounts
+from app.merchants import accounts, health
 from app.providers import REGISTRY
 from app.providers.expiry import Ending, endings_of
 from app.runtime import settings
@@ -33,6 +33,7 @@ class State:
     paid_at: datetime | None  # the last payment that succeeded
     endings: list[Ending]  # of its certificates, the soonest first
     callback_url: str
+    health: sa.Row[Any] | None  # of payments that could not begin lately
 
     @property
     def ends_soon(self) -> bool:
@@ -48,6 +49,7 @@ class State:
 def states_of(merchant_id: str, *, livemode: bool) -> list[State]:
     """Every account of one mode, disabled ones too, oldest first."""
     rows = accounts.list_all(merchant_id, livemode=livemode)
+    ailing = health.ailing(merchant_id)
     with reading() as connection:
         return [
             State(
@@ -69,6 +71,7 @@ def states_of(merchant_id: str, *, livemode: bool) -> list[State]:
                 ),
                 endings=endings_of(REGISTRY[row.provider].credentials, accounts.settings_of(row.id)),
                 callback_url=f"{settings().origin}/callbacks/{row.id}",
+                health=ailing.get(row.id),
             )
             for row in rows
         ]

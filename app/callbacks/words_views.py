@@ -23,6 +23,11 @@ FIELDS = (
     _l("certificate mode: alipayRootCert.crt"),
     _l("Seller ID (PID)"),
     _l("2088…; when given, notifications for another seller are refused"),
+    _l("App authorisation token"),
+    _l(
+        "service providers only: the merchant's, who is paid; the seller ID is then the merchant's, "
+        "application and keys are your own"
+    ),
     _l("Product on a desktop"),
     _l("precreate shows a QR code here; page sends the browser to Alipay's own page"),
     _l("Product inside the Alipay app"),
@@ -48,6 +53,13 @@ FIELDS = (
     _l("of the official account; needed to be paid inside WeChat"),
     _l("App ID of your mobile app"),
     _l("when your own app takes payments under another app ID"),
+    _l("Sub-merchant number"),
+    _l("service providers only: who is paid; App ID, merchant number and keys are then your own"),
+    _l("Sub-merchant's App ID"),
+    _l(
+        "service providers only, where payers are to be known to the sub-merchant's official account: "
+        "the app secret is then of that account"
+    ),
     _l("API address"),
     _l("Address for openids"),
     _l("Merchant ID"),
@@ -82,6 +94,12 @@ FAULTS = {
     "is shorter than 2048 bits": _l("This key is too short: it must have 2048 bits."),
     "is not a merchant number": _l("This is no merchant number."),
     "is not an app ID": _l("This is no app ID."),
+    "is your own merchant number": _l("This is your own merchant number. Enter the sub-merchant's."),
+    "goes with a sub-merchant number": _l("Enter the sub-merchant's number, too, or leave this empty."),
+    "is not an app authorisation token": _l("This is no app authorisation token: it has up to 40 letters."),
+    "is needed beside an app authorisation token": _l(
+        "Enter the seller ID of the merchant who is paid: its notifications are known by it."
+    ),
     "is not 32 characters long": _l("This has 32 characters."),
     "is not 32 letters and digits": _l("This has 32 letters and digits."),
     "does not open the PFX file": _l("This password does not open the file, or the file is damaged."),
@@ -97,6 +115,9 @@ FAULTS = {
 CURES = {
     "invalid-signature": _l(
         "Alipay does not know this private key: upload its public half in the console, under 接口加签方式."
+    ),
+    "invalid-app-auth-token": _l(
+        "The merchant has taken back its authorisation, or it has ended: ask for another token."
     ),
     "invalid-app-id": _l("Alipay does not know this application. Compare the APPID, and live with sandbox."),
     "missing-signature-key": _l("No public key is uploaded for this application in Alipay's console."),

@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from sqlalchemy import Connection
 
 from app import clock, queue
-from app.charges import reversal
+from app.charges import outcomes, reversal
 from app.charges.models import Attempt, Charge
 from app.charges.settle import settle
 from app.charges.states import AttemptState, ChargeState, move
@@ -378,6 +378,7 @@ def record(
             **key,
             "id": attempt_id,
             "account_id": account.id,
+            "routing_rule_id": account.rule_id,
             "provider": account.provider.info.code,
             "scene": scene,
             "out_trade_no": attempt_id.partition("_")[2].upper(),
@@ -406,7 +407,11 @@ def _begin(
         return _started(attempt)
     try:
         step = account.provider.start(_order(charge, attempt, account, payer, now))
+    except ProviderUnreachable as silence:
+        outcomes.note_refusal(account, silence)
+        raise
     except ProviderRejected as refusal:
+        outcomes.note_refusal(account, refusal)
         if attempt.next_step is not None:  # an order once opened, and not to be had again: is it over?
             with suppress(ProviderUnreachable):
                 retire(attempt)
@@ -414,6 +419,8 @@ def _begin(
         with transaction() as tx:
             _fail(tx, attempt, refusal)
         raise
+    if isinstance(step, ShowQR | CallBridge):  # the others may be signed here, without a call
+        outcomes.note_success(account)
     with transaction() as tx:
         return _started(_keep_step(tx, attempt, step))
 

@@ -20,13 +20,12 @@ import structlog
 from sqlalchemy import Connection
 
 from app import clock, queue
-from app.charges import attempts, lifecycle, reversal
+from app.charges import attempts, lifecycle, outcomes, reversal, routes
 from app.charges.models import Attempt
 from app.charges.settle import settle
 from app.charges.states import AttemptState, move
 from app.db import moment, reading, table_of, transaction
 from app.errors import Conflict, InvalidRequest, NotFound, ProviderRejected, ProviderUnreachable
-from app.merchants import accounts
 from app.merchants.accounts import OpenAccount
 from app.money import Money
 from app.providers import REGISTRY
@@ -120,7 +119,7 @@ def give_up(merchant_id: str, charge_id: str) -> None:
 
 def _account(charge: sa.Row[Any], info: Info) -> OpenAccount:
     try:
-        account = accounts.first_account(charge.merchant_id, info.code, livemode=charge.livemode)
+        account = routes.account_for(charge.merchant_id, charge.id, info.code, livemode=charge.livemode)
     except NotFound:
         mode = "live" if charge.livemode else "test"
         raise Conflict(
@@ -163,11 +162,14 @@ def _begin(charge: sa.Row[Any], account: OpenAccount, code: str, till: Till) -> 
     try:
         result = account.provider.charge_code(order)
     except ProviderRejected as refusal:
+        outcomes.note_refusal(account, refusal)
         with transaction() as tx:
             _fail(tx, attempt, refusal)
     except ProviderUnreachable as silence:
+        outcomes.note_refusal(account, silence)
         log.warning("no answer to a payment code", attempt_id=attempt.id, code=silence.provider_code)
     else:
+        outcomes.note_success(account)
         with transaction() as tx:
             settle(tx, account.id, result)
     return attempts.find_attempt(attempt.merchant_id, attempt.id)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from app.charges import attempts, lifecycle
+import sqlalchemy as sa
+
+from app.charges import attempts, lifecycle, routes
 from app.charges.attempts import Payer, Started
 from app.charges.present import link_of
 from app.clock import to_rfc3339
 from app.errors import Conflict, InvalidRequest, NotFound
-from app.merchants import accounts
 from app.merchants.accounts import OpenAccount
 from app.providers import REGISTRY
 from app.providers.base import AppParams, Scene
@@ -29,7 +30,7 @@ def start_in_app(merchant_id: str, charge_id: str, provider: str, *, livemode: b
             param="provider",
         )
     charge = lifecycle.find(merchant_id, charge_id, livemode=livemode)
-    account = _account(merchant_id, provider, livemode=livemode)
+    account = _account(charge, provider)
     info = account.provider.info
     if Scene.APP not in info.scenes or charge.currency not in info.currencies:
         raise Conflict(f"{provider} cannot take {charge.currency} in an app", code="provider_unsuitable")
@@ -49,11 +50,11 @@ def app_params_json(charge_id: str, provider: str, started: Started) -> dict[str
     }
 
 
-def _account(merchant_id: str, provider: str, *, livemode: bool) -> OpenAccount:
+def _account(charge: sa.Row[Any], provider: str) -> OpenAccount:
     try:
-        return accounts.first_account(merchant_id, provider, livemode=livemode)
+        return routes.account_for(charge.merchant_id, charge.id, provider, livemode=charge.livemode)
     except NotFound:
-        mode = "live" if livemode else "test"
+        mode = "live" if charge.livemode else "test"
         raise Conflict(
             f"no {provider} account is set up in {mode} mode", code="provider_not_set_up"
         ) from None

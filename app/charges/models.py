@@ -156,6 +156,7 @@ class Attempt(Base):
     id: Mapped[str] = mapped_column(sa.String(40), primary_key=True)
     charge_id: Mapped[str | None] = mapped_column(sa.String(40))  # None: money that nobody asked for
     account_id: Mapped[str] = mapped_column(sa.String(40))
+    routing_rule_id: Mapped[str | None] = mapped_column(sa.String(40))  # that chose the account, if one did
     provider: Mapped[str] = mapped_column(sa.String(16))
     scene: Mapped[str] = mapped_column(sa.String(16))
     payer_key: Mapped[str | None] = mapped_column(sa.String(64))  # a digest, where only that payer can pay it

@@ -13,7 +13,7 @@ from urllib.parse import urlencode
 
 import sqlalchemy as sa
 
-from app.charges import attempts, lifecycle
+from app.charges import attempts, lifecycle, routes
 from app.charges.attempts import Payer
 from app.charges.present import link_of
 from app.charges.states import ChargeState
@@ -108,10 +108,14 @@ def _begun(charge: sa.Row[Any], provider: str | None) -> sa.Row[Any]:
 
 
 def _account(charge: sa.Row[Any], provider: str | None) -> OpenAccount:
-    for row in accounts.list_accounts(charge.merchant_id, livemode=False):
-        if provider in (None, row.provider):
-            return accounts.open_account(row.id)
-    raise Conflict(f"no {provider or 'provider'} account is set up in test mode", code="provider_not_set_up")
+    held = [row.provider for row in accounts.list_accounts(charge.merchant_id, livemode=False)]
+    wallet = provider or next(iter(held), "")
+    try:
+        return routes.account_for(charge.merchant_id, charge.id, wallet, livemode=False)
+    except NotFound:
+        raise Conflict(
+            f"no {provider or 'provider'} account is set up in test mode", code="provider_not_set_up"
+        ) from None
 
 
 def _open(step: NextStep) -> None:

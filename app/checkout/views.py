@@ -24,7 +24,7 @@ from markupsafe import Markup
 
 from app import clock, i18n
 from app.answers import json_answer
-from app.charges import attempts
+from app.charges import attempts, routes
 from app.charges.attempts import Payer, Started, payer_key
 from app.charges.commands import EXPIRES_IN_S_MAX
 from app.checkout import steps
@@ -50,6 +50,7 @@ bp = Blueprint("checkout", __name__)
 WALLET_COOKIE = "mafu_wallet"
 STATE_COOKIE = "mafu_payer"  # of an identification under way
 STATE_LIFE_S = 600
+STATE_CHARS = 32  # before the account's part
 HELD_COOKIE = "mafu_attempts"  # begun by this browser, and payable by nobody else; newest first
 HELD_MAX = 8  # a shopper has few links open at once
 YEAR_S = 31536000
@@ -111,7 +112,13 @@ def pay(token: str) -> Response:
         return _see_other(_here(token, visit.said_scene))
     who, held = None, visit.held
     try:
-        account = accounts.first_account(opened.merchant_id, wallet, livemode=opened.livemode)
+        account = routes.account_for(
+            opened.merchant_id,
+            opened.charge_id,
+            wallet,
+            livemode=opened.livemode,
+            known_to=_identified_at(visit),
+        )
         away = _identification(token, opened, account, visit)
         if away is not None:
             return away
@@ -160,7 +167,8 @@ def _identification(
     ]
     if visit.identified or any(each.way(now) is not None for each in begun):
         return None
-    state = secrets.token_hex(16)
+    # With the account in it: what the network brings back is worth nothing at another.
+    state = secrets.token_hex(STATE_CHARS // 2) + account.id.partition("_")[2]
     address = account.provider.identify(visit.scene, _return_url(token, visit, back=False), state)
     if address is None:
         return None
@@ -168,6 +176,11 @@ def _identification(
     _remember(response, STATE_COOKIE, state, STATE_LIFE_S)
     _remember(response, WALLET_COOKIE, code)
     return response
+
+
+def _identified_at(visit: Visit) -> str | None:
+    """The account that this browser was sent away by, if it comes back identified."""
+    return f"pa_{request.args['state'][STATE_CHARS:]}" if visit.identified else None
 
 
 def _payer_id(account: accounts.OpenAccount) -> str | None:

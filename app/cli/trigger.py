@@ -10,6 +10,7 @@ import json
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,13 +19,16 @@ from flask.cli import with_appcontext
 
 from app.cli import output, remote
 from app.cli.feed import Feed
-from app.cli.remote import Remote
+from app.cli.remote import Away, Remote
 from app.providers import REGISTRY
 from app.webhooks import types
 
 PRICE = 1250
 MEMBER = "flask-trigger"  # the account of the member who tops up
 REFUNDS_END_CLOSED = 21  # the sandbox takes some amounts as orders.  Source: docs/sandbox.md, magic amounts.
+BEGINS_IN_VAIN = 4  # another: made, and answered by 502
+FAILURES_MAX = 5  # more than it takes
+LOOKS_MAX = 60
 LOOK_EVERY_S = 0.5
 NOBODYS_URL = "https://mafu.invalid/"  # a name that can never be found.  Source: RFC 2606, section 2.
 
@@ -145,6 +149,34 @@ def _endpoint_disabled(stage: Stage) -> str:
     return str(made["id"])
 
 
+def _account_fails(stage: Stage) -> str:
+    for _ in range(FAILURES_MAX):
+        with suppress(Away):  # which is what is wanted
+            stage.act(stage.charge(BEGINS_IN_VAIN), "begin", provider=stage.provider)
+        if (account_id := _failing(stage)) is not None:
+            return account_id
+    raise click.ClickException(f"no {stage.provider} account fails: is there a sandbox behind test mode?")
+
+
+def _account_recovers(stage: Stage) -> str:
+    account_id = _account_fails(stage)
+    for _ in range(LOOKS_MAX):
+        with suppress(Away):
+            stage.act(stage.charge(), "begin", provider=stage.provider)
+        if _failing(stage) is None:
+            break
+        time.sleep(LOOK_EVERY_S)  # with another account the worker looks first whether it answers
+    return account_id
+
+
+def _failing(stage: Stage) -> str | None:
+    listed = json.loads(stage.far.get("/provider_accounts").body)["data"]
+    ids = [
+        each["id"] for each in listed if (each["provider"], each["health"]) == (stage.provider, "unhealthy")
+    ]
+    return str(ids[0]) if ids else None
+
+
 SCENES: dict[str, Scene] = {
     types.CHARGE_CREATED: Stage.charge,
     types.CHARGE_PAID: Stage.paid,
@@ -160,6 +192,8 @@ SCENES: dict[str, Scene] = {
     types.TOPUP_SUCCEEDED: _topped_up,
     types.TOPUP_REFUNDED: _topup_refunded,
     types.MEMBER_BALANCE_CHANGED: _balance_changed,
+    types.PROVIDER_ACCOUNT_UNHEALTHY: _account_fails,
+    types.PROVIDER_ACCOUNT_RECOVERED: _account_recovers,
     types.ENDPOINT_PING: _pinged,
 }
 # Alipay's refunds do not fail for good: they wait until the merchant has money.

@@ -102,6 +102,17 @@ def list_rates(merchant_id: str, *, livemode: bool) -> list[sa.Row[Any]]:
         return list(connection.execute(query))
 
 
+def rates_at(merchant_id: str, currency: str, at: datetime) -> dict[str, sa.Row[Any]]:
+    """What holds at a moment, by account; one that is not there has no rate."""
+    query = (
+        sa.select(*_rates.c)
+        .where(_rates.c.merchant_id == merchant_id, _rates.c.currency == currency, _rates.c.valid_from <= at)
+        .order_by(_rates.c.valid_from)
+    )
+    with reading() as connection:
+        return {row.account_id: row for row in connection.execute(query)}
+
+
 def current_rate(
     merchant_id: sa.ColumnElement[str], account_id: sa.ColumnElement[str], currency: sa.ColumnElement[str]
 ) -> sa.ScalarSelect[str]:

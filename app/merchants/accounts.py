@@ -5,19 +5,21 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
 from app import clock
-from app.db import reading, table_of, transaction
+from app.db import moment, reading, table_of, transaction
 from app.errors import Conflict, InvalidRequest, NotFound
 from app.ids import is_id, new_id
-from app.merchants import audit
+from app.merchants import audit, health
 from app.merchants.actor import SERVER, Actor
 from app.merchants.audit import Action
-from app.merchants.models import ProviderAccount
+from app.merchants.models import AccountHealth, ProviderAccount
 from app.merchants.roles import Permission
+from app.merchants.routing import Standing
 from app.providers import REGISTRY
 from app.providers.base import Provider
 from app.runtime import runtime
@@ -25,8 +27,8 @@ from app.runtime import runtime
 NAME_CHARS_MAX = 80
 _ADAPTERS_MAX = 1000
 
-_accounts = table_of(ProviderAccount)
-_FIND = sa.select(
+_accounts, _health = table_of(ProviderAccount), table_of(AccountHealth)
+_TO_OPEN = (
     _accounts.c.merchant_id,
     _accounts.c.id,
     _accounts.c.provider,
@@ -34,7 +36,23 @@ _FIND = sa.select(
     _accounts.c.enabled,
     _accounts.c.version,
     _accounts.c.sealed,
-).where(_accounts.c.id == sa.bindparam("account_id"))
+)
+_OF_HEALTH = (_health.c.failures, _health.c.left_at, _health.c.answers_since, _health.c.next_probe_at)
+_FIND = sa.select(*_TO_OPEN).where(_accounts.c.id == sa.bindparam("account_id"))
+_USABLE = (
+    sa.select(*_TO_OPEN, *_OF_HEALTH)
+    .outerjoin(
+        _health,
+        sa.and_(_health.c.merchant_id == _accounts.c.merchant_id, _health.c.account_id == _accounts.c.id),
+    )
+    .where(
+        _accounts.c.merchant_id == sa.bindparam("of_merchant_id"),
+        _accounts.c.livemode == sa.bindparam("of_livemode"),
+        _accounts.c.provider == sa.bindparam("of_provider"),
+        _accounts.c.enabled.is_(True),
+    )
+    .order_by(_accounts.c.id)
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +65,21 @@ class OpenAccount:
     enabled: bool
     provider: Provider
     version: int  # of the credentials that ``provider`` speaks with
+    is_ailing: bool = False  # payments through it have failed lately: whether this one does is news
+    rule_id: str | None = None  # that chose it
+
+
+@dataclass(frozen=True, slots=True)
+class Usable:
+    """An enabled account, not opened yet, and how it does."""
+
+    row: sa.Row[Any]
+    standing: Standing
+
+    @property
+    def id(self) -> str:
+        """The account's."""
+        return str(self.row.id)
 
 
 def add_account(
@@ -139,12 +172,22 @@ def require_unchanged(tx: Connection, account: OpenAccount) -> None:
         raise Conflict("the account's credentials have just changed: try again", code="account_changed")
 
 
-def first_account(merchant_id: str, provider: str, *, livemode: bool) -> OpenAccount:
-    """The merchant's oldest enabled account at a provider: through it payments go.  Raises NotFound."""
-    for row in list_accounts(merchant_id, livemode=livemode):
-        if row.provider == provider:
-            return open_account(row.id)
-    raise NotFound("this merchant has no such account")
+def list_usable(merchant_id: str, provider: str, *, livemode: bool) -> list[Usable]:
+    """The merchant's enabled accounts at a provider, the oldest first, and how each does."""
+    mine = {"of_merchant_id": merchant_id, "of_provider": provider, "of_livemode": livemode}
+    with reading() as connection:
+        now = moment(connection)
+        rows: list[sa.Row[Any]] = list(connection.execute(_USABLE, mine))
+    return [Usable(row, health.standing_of(row.left_at, row.next_probe_at, now)) for row in rows]
+
+
+def open_usable(usable: Usable, rule_id: str | None = None) -> OpenAccount:
+    """The same with its credentials parsed."""
+    row = usable.row
+    is_ailing = row.failures is not None
+    return OpenAccount(
+        row.id, row.merchant_id, row.livemode, row.enabled, _adapter(row), row.version, is_ailing, rule_id
+    )
 
 
 def list_all(merchant_id: str, *, livemode: bool) -> list[sa.Row]:
@@ -161,10 +204,15 @@ def list_all(merchant_id: str, *, livemode: bool) -> list[sa.Row]:
 
 def find_account(merchant_id: str, account_id: str) -> sa.Row:
     """One of a merchant's, without its credentials.  Raises NotFound."""
+    with reading() as connection:
+        return facts_in(connection, merchant_id, account_id)
+
+
+def facts_in(connection: Connection, merchant_id: str, account_id: str) -> sa.Row[Any]:
+    """The same on a connection of the caller's."""
     found = sa.select(*[each for each in _accounts.c if each.name != "sealed"])
     own = (_accounts.c.merchant_id == merchant_id, _accounts.c.id == account_id[:64])
-    with reading() as connection:
-        row = connection.execute(found.where(*own)).first()
+    row = connection.execute(found.where(*own)).first()
     if row is None:
         raise NotFound("no such provider account")
     return row
@@ -234,8 +282,11 @@ def _check(provider: str, settings: Mapping[str, str]) -> None:
 
 def _is_another(provider: str, before: Mapping[str, str], after: Mapping[str, str]) -> bool:
     """Whether payments made with the one would not be found with the other.  Pure."""
-    fields = [field.name for field in REGISTRY[provider].credentials if field.identifies]
-    return any(before.get(name, "").strip() != after.get(name, "").strip() for name in fields)
+    for field in REGISTRY[provider].credentials:
+        was, is_now = before.get(field.name, "").strip(), after.get(field.name, "").strip()
+        if field.identifies and was != is_now and (was or not field.told_late):
+            return True
+    return False
 
 
 def _seal(account_id: str, settings: Mapping[str, str]) -> str:

@@ -85,6 +85,12 @@ class Action(StrEnum):
     MEMBER_ADJUSTED = "member.adjusted"
     BONUS_RULE_ADDED = "bonus_rule.added"
     BONUS_RULE_WITHDRAWN = "bonus_rule.withdrawn"
+    PROVIDER_LEFT = "provider_account.left"
+    PROVIDER_RETURNED = "provider_account.returned"
+    ROUTING_ADDED = "routing_rule.added"
+    ROUTING_CHANGED = "routing_rule.changed"
+    ROUTING_MOVED = "routing_rule.moved"
+    ROUTING_DELETED = "routing_rule.deleted"
 
 
 @dataclass(frozen=True, slots=True)

@@ -59,6 +59,12 @@ WORDS = {
     Action.MEMBER_ADJUSTED: _l("Member's balance changed by hand"),
     Action.BONUS_RULE_ADDED: _l("Bonus rule added"),
     Action.BONUS_RULE_WITHDRAWN: _l("Bonus rule taken back"),
+    Action.PROVIDER_LEFT: _l("Payments left a failing account"),
+    Action.PROVIDER_RETURNED: _l("Payments returned to an account"),
+    Action.ROUTING_ADDED: _l("Routing rule added"),
+    Action.ROUTING_CHANGED: _l("Routing rule changed"),
+    Action.ROUTING_MOVED: _l("Routing rule moved"),
+    Action.ROUTING_DELETED: _l("Routing rule deleted"),
 }
 KINDS = {
     "sign_in": _l("Sign-ins"),
@@ -78,6 +84,7 @@ KINDS = {
     "provider_account": _l("Payment providers"),
     "member": _l("Members"),
     "bonus_rule": _l("Bonus rules"),
+    "routing_rule": _l("Routing"),
 }
 
 bp = Blueprint("audit", __name__, url_prefix="/audit")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import date, datetime
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.orm import Mapped, mapped_column
@@ -250,6 +251,58 @@ class ProviderAccount(Base):
     enabled: Mapped[bool] = mapped_column(default=True)
     bills_read_to: Mapped[date | None]  # the last day, in Beijing, whose bill was gone through
     created_at: Mapped[datetime]
+
+
+class AccountHealth(Base):
+    """How payments through an account have failed lately.  An account without a row is well."""
+
+    __tablename__ = "account_health"
+    __table_args__ = (
+        sa.ForeignKeyConstraint(
+            ["merchant_id", "account_id"], ["provider_accounts.merchant_id", "provider_accounts.id"]
+        ),
+    )
+
+    merchant_id: Mapped[str] = mapped_column(sa.String(40), primary_key=True)
+    account_id: Mapped[str] = mapped_column(sa.String(40), primary_key=True)
+    failures: Mapped[int] = mapped_column(sa.Integer)  # in a row, none long after the one before
+    failed_at: Mapped[datetime]
+    reason: Mapped[str] = mapped_column(sa.String(64))  # the provider's word for the last; "": no answer
+    left_at: Mapped[datetime | None]  # from then on payments went elsewhere
+    failed_probes: Mapped[int] = mapped_column(sa.Integer, default=0)
+    answers_since: Mapped[datetime | None]  # when, after that, it answered a harmless question again
+    next_probe_at: Mapped[datetime | None]  # one payment may try it from then on; None: not yet
+
+
+class RoutingRule(Base):
+    """Which accounts payments of some kind go through.  Never changed: another takes its place."""
+
+    __tablename__ = "routing_rules"
+    __table_args__ = (
+        sa.ForeignKeyConstraint(["merchant_id"], ["merchants.id"]),
+        sa.ForeignKeyConstraint(["merchant_id", "store_id"], ["stores.merchant_id", "stores.id"]),
+        sa.CheckConstraint("min_minor <= max_minor", name="amounts"),
+        sa.Index("ix_routing_rules_order", "merchant_id", "livemode", "provider", "position"),
+    )
+
+    merchant_id: Mapped[str] = mapped_column(sa.String(40), primary_key=True)
+    id: Mapped[str] = mapped_column(sa.String(40), primary_key=True)
+    livemode: Mapped[bool]
+    provider: Mapped[str] = mapped_column(sa.String(16))
+    position: Mapped[int] = mapped_column(sa.Integer)  # the smallest is asked first
+    name: Mapped[str] = mapped_column(sa.String(80))
+    currency: Mapped[str | None] = mapped_column(sa.String(3))  # None: any; always there beside an amount
+    min_minor: Mapped[int | None]  # included, like the next
+    max_minor: Mapped[int | None]
+    store_id: Mapped[str | None] = mapped_column(sa.String(40))
+    from_minute: Mapped[int | None] = mapped_column(sa.Integer)  # of the day in Beijing, included
+    until_minute: Mapped[int | None] = mapped_column(sa.Integer)  # excluded; below the other: past midnight
+    shares: Mapped[list[list[Any]]] = mapped_column(sa.JSON)  # [[account's id, weight], …]
+    is_strict: Mapped[bool]  # no other account, even while none of these works
+    enabled: Mapped[bool]
+    made_by: Mapped[str] = mapped_column(sa.String(254))
+    created_at: Mapped[datetime]
+    ended_at: Mapped[datetime | None]  # deleted, or another has taken its place
 
 
 class IdempotencyKey(Base):

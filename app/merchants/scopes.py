@@ -34,6 +34,7 @@ class Scope(StrEnum):
     KEYS_READ = "keys:read"
     KEYS_WRITE = "keys:write"
     LOGS_READ = "logs:read"
+    ROUTING_READ = "routing:read"
 
 
 ALL = frozenset(Scope)
@@ -94,6 +95,8 @@ ROUTES: dict[str, Scope] = {
     "deliveries_api.list_deliveries": Scope.WEBHOOKS_READ,
     "deliveries_api.read_delivery": Scope.WEBHOOKS_READ,
     "deliveries_api.resend_delivery": Scope.WEBHOOKS_WRITE,
+    "routing_api.preview_route": Scope.ROUTING_READ,
+    "routing_api.list_accounts": Scope.ROUTING_READ,
     "request_logs_api.list_all": Scope.LOGS_READ,
     "request_logs_api.read": Scope.LOGS_READ,
     "test_helpers_api.begin": Scope.CHARGES_WRITE,

@@ -34,7 +34,7 @@ from app.errors import (
 )
 from app.money import Money
 from app.providers import alipay_account, alipay_bill, alipay_payer, alipay_results, alipay_wire, handles
-from app.providers.alipay_codes import Verdict
+from app.providers.alipay_codes import ACCOUNT_FAULTS, Verdict
 from app.providers.alipay_gateway import Gateway, Verified
 from app.providers.base import (
     Ability,
@@ -86,6 +86,7 @@ class Alipay:
         scenes=frozenset({Scene.DESKTOP, Scene.MOBILE, Scene.ALIPAY, Scene.APP}),
         abilities=frozenset({Ability.REFUND, Ability.PARTIAL_REFUND, Ability.STATEMENT}),
         pay_code="(2[5-9]|30)[0-9]{14,22}",
+        account_faults=ACCOUNT_FAULTS,
     )
     credentials: ClassVar[tuple[Credential, ...]] = alipay_account.CREDENTIALS
 
@@ -144,7 +145,9 @@ class Alipay:
         method = "alipay.trade.query"
         reply = self._gateway.call(method, {"out_trade_no": ref.out_trade_no})
         if reply.verdict is Verdict.ABSENT:
-            return PaymentResult(ref.out_trade_no, Outcome.PENDING, provider_status=reply.code)
+            return PaymentResult(
+                ref.out_trade_no, Outcome.PENDING, provider_status=reply.code, is_absent=True
+            )
         answer = _done(reply, method)
         # An answer carries no nonce: only the number ties it to this question.
         if answer.word("out_trade_no") != ref.out_trade_no:

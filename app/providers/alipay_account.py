@@ -7,6 +7,7 @@ Source: Alipay open platform, configuring keys and certificates.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from urllib.parse import urlsplit
@@ -22,6 +23,8 @@ GATEWAY = "https://openapi.alipay.com/gateway.do"
 OPENAUTH = "https://openauth.alipay.com"
 DESKTOP_PRODUCTS = ("precreate", "page")
 IN_APP_PRODUCTS = ("wap", "jsapi")
+
+_TOKEN = re.compile(r"[0-9A-Za-z_.\-]{1,40}", re.ASCII)
 
 CREDENTIALS = (
     Credential("app_id", "Application ID", hint="16 digits, from the open platform console", identifies=True),
@@ -65,6 +68,16 @@ CREDENTIALS = (
         "Seller ID (PID)",
         required=False,
         hint="2088…; when given, notifications for another seller are refused",
+        identifies=True,
+        told_late=True,
+    ),
+    Credential(
+        "app_auth_token",
+        "App authorisation token",
+        secret=True,
+        required=False,
+        hint="service providers only: the merchant's, who is paid; the seller ID is then the merchant's, "
+        "application and keys are your own",
     ),
     Credential(
         "desktop_product",
@@ -102,6 +115,7 @@ class Account:
 
     app_id: str
     seller_id: str
+    app_auth_token: str  # of the merchant that a service provider acts for; "": it acts for itself
     gateway: str
     openauth: str
     desktop_product: str
@@ -124,6 +138,7 @@ def read_account(settings: Mapping[str, str]) -> Account:
     return Account(
         app_id=_required(given, "app_id"),
         seller_id=given["seller_id"],
+        app_auth_token=_token(given),
         gateway=_address(given, "gateway_url"),
         openauth=_address(given, "auth_url").rstrip("/"),
         desktop_product=_choice(given, "desktop_product", DESKTOP_PRODUCTS),
@@ -132,6 +147,19 @@ def read_account(settings: Mapping[str, str]) -> Account:
         alipay_key=_alipay_key(given, certificates, key),
         certificates=certificates,
     )
+
+
+def _token(given: Mapping[str, str]) -> str:
+    """A service provider's notifications tell its merchants apart by their seller alone: it must be known.
+
+    Raises InvalidRequest.  Source: Alipay open platform, third-party applications, app_auth_token.
+    """
+    token = given["app_auth_token"]
+    if token and _TOKEN.fullmatch(token) is None:
+        raise _bad("is not an app authorisation token", "app_auth_token")
+    if token and not given["seller_id"]:
+        raise _bad("is needed beside an app authorisation token", "seller_id")
+    return token
 
 
 def _certificates(given: Mapping[str, str], key: RSAPrivateKey) -> Certificates | None:

@@ -86,6 +86,29 @@ SUB_CODES: dict[str, tuple[Verdict, str]] = {
     "INVAILID_ARGUMENTS": (Verdict.REJECTED, "parameter invalid"),  # the manual's spelling
 }
 
+# Refusals, by the end of their sub code, that the next shopper would meet as well.
+# Source: Alipay open platform, common error codes 20001, 40002, 40006, and alipay.trade.precreate and .pay.
+ACCOUNT_FAULTS = frozenset(
+    {
+        "invalid-auth-token",
+        "invalid-app-auth-token",
+        "invalid-app-auth-token-no-api",
+        "auth-token-time-out",
+        "app-auth-token-time-out",
+        "no-product-reg-by-partner",
+        "invalid-app-id",
+        "invalid-signature",
+        "invalid-signature-type",
+        "invalid-timestamp",
+        "insufficient-isv-permissions",
+        "insufficient-user-permissions",
+        "PARTNER_ERROR",
+        "ACCESS_FORBIDDEN",
+        "SELLER_BEEN_BLOCKED",
+        "BEYOND_PAY_RESTRICTION",
+    }
+)
+
 _PREFIX = re.compile(r"(?:aop\.)?(?:ACQ|isp|isv|aop)\.")
 # The manual lists a family of limits (day, month, and more by contract) under one pattern.
 _BUYER_LIMIT = re.compile(r"BUYER_PAYMENT_AMOUNT_[A-Z_]+_LIMIT_ERROR")

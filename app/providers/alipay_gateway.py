@@ -89,6 +89,7 @@ class Gateway:
             "version": "1.0",
             "notify_url": notify_url,
             "return_url": return_url,
+            "app_auth_token": self._account.app_auth_token,
             "app_cert_sn": held.app_number if held else "",
             "alipay_root_cert_sn": held.root_number if held else "",
             "biz_content": alipay_wire.compact_json(biz) if biz else "",

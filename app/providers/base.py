@@ -60,6 +60,9 @@ class Info:
     # How the payment codes of its wallet look, as a regular expression over digits.  No two networks' codes
     # look alike: that is how a cashier's scan finds its network.
     pay_code: str
+    # Words of refusal that speak of the merchant's account and of no shopper: credentials that count no more,
+    # a merchant that is barred.  What comes before the last dot of a word is left out.
+    account_faults: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +77,7 @@ class Credential:
     default: str = ""
     hint: str = ""
     identifies: bool = False  # who the merchant is there: with another one old payments are not found
+    told_late: bool = False  # of those: left out it was the same merchant, who had only not been named
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +135,7 @@ class PaymentResult:
     paid_at: datetime | None = None
     provider_status: str = ""  # the network's own word, for people
     is_undone: bool = False
+    is_absent: bool = False  # PENDING, and the provider knows of no such payment (yet)
 
 
 @dataclass(frozen=True, slots=True)

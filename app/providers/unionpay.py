@@ -51,7 +51,7 @@ from app.providers.base import (
     ShowQR,
     StatementLine,
 )
-from app.providers.unionpay_codes import Verdict
+from app.providers.unionpay_codes import ACCOUNT_FAULTS, Verdict
 from app.providers.unionpay_gateway import Gateway, Verified
 from app.providers.unionpay_wire import STAMP
 
@@ -93,6 +93,7 @@ class UnionPay:
         scenes=frozenset({Scene.DESKTOP, Scene.MOBILE, Scene.UNIONPAY, Scene.APP}),
         abilities=frozenset({Ability.REFUND, Ability.PARTIAL_REFUND, Ability.STATEMENT}),
         pay_code="62[0-9]{17}",
+        account_faults=ACCOUNT_FAULTS,
     )
     credentials: ClassVar[tuple[Credential, ...]] = unionpay_account.CREDENTIALS
 
@@ -141,7 +142,7 @@ class UnionPay:
         over = ref.expires_at is not None and ref.expires_at + AFTER_DEADLINE < clock.now()
         if reply.verdict is Verdict.ABSENT:
             outcome = Outcome.CLOSED if over else Outcome.PENDING
-            return PaymentResult(ref.out_trade_no, outcome, provider_status=reply.code)
+            return PaymentResult(ref.out_trade_no, outcome, provider_status=reply.code, is_absent=not over)
         result = unionpay_results.payment_answer(ref, reply.fields, over=over)
         if result.outcome is Outcome.SUCCEEDED and not (result.amount and result.provider_ref):
             raise ProviderUnreachable("unionpay named no readable amount or number for a paid transaction")

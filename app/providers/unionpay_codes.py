@@ -80,6 +80,8 @@ CODES: dict[str, tuple[Verdict, str]] = {
     "98": (Verdict.REJECTED, "no such file, or not yet"),
     "99": (Verdict.REJECTED, "failed"),
 }
+# Refusals that the next shopper would meet as well.
+ACCOUNT_FAULTS = frozenset({"11", "31", "32", "43"})
 # The one failure that cannot come before the deadline.
 _OVER = "42"
 _FATES = {

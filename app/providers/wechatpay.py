@@ -11,7 +11,7 @@ that some of it went, or is going, back; how much is the refunds' own news.
 Beside this file: ``wechatpay_account`` (the credentials), ``wechatpay_codes`` (what error codes mean),
 ``wechatpay_wire`` (what is signed and sealed), ``wechatpay_keys`` (whose signature counts),
 ``wechatpay_gateway`` (the one way out), ``wechatpay_results`` (what became of payments and refunds),
-``wechatpay_openid`` (who the payer is), ``wechatpay_bill`` (the daily bills).
+``wechatpay_openid`` (who the payer is), ``wechatpay_parties`` (who sells), ``wechatpay_bill`` (the bills).
 Source: WeChat Pay merchant documentation, API v3: native, JSAPI, H5 and APP payments, refunds, bills.
 """
 
@@ -23,7 +23,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from datetime import date, timedelta
 from typing import Any, ClassVar
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
 from app import clock
 from app.errors import NumberTaken, ProviderRejected, ProviderUnreachable, SignatureMismatch
@@ -59,7 +59,7 @@ from app.providers.base import (
     StatementLine,
 )
 from app.providers.wechatpay_bill import FundLine
-from app.providers.wechatpay_codes import Verdict
+from app.providers.wechatpay_codes import ACCOUNT_FAULTS, Verdict
 from app.providers.wechatpay_gateway import Doubtful, Gateway, Heard
 from app.providers.wechatpay_wire import Node
 
@@ -83,7 +83,7 @@ _UNWANTED = re.compile(r"[\x00-\x1f\x7f]+")
 
 
 class WechatPay:
-    """One merchant number at WeChat Pay, with the official account and the app bound to it."""
+    """One merchant number at WeChat Pay, its own or a sub-merchant's, with what is bound to it."""
 
     info: ClassVar[Info] = Info(
         code="wechatpay",
@@ -93,11 +93,13 @@ class WechatPay:
         scenes=frozenset(PRODUCTS),
         abilities=frozenset({Ability.REFUND, Ability.PARTIAL_REFUND, Ability.STATEMENT}),
         pay_code="1[0-5][0-9]{16}",
+        account_faults=ACCOUNT_FAULTS,
     )
     credentials: ClassVar[tuple[Credential, ...]] = wechatpay_account.CREDENTIALS
 
     def __init__(self, settings: Mapping[str, str], http: Outbound) -> None:
         self._account = wechatpay_account.read_account(settings)
+        self._parties = self._account.parties
         self._gateway = Gateway(self._account, http)
 
     def identify(self, scene: Scene, return_url: str, state: str) -> str | None:
@@ -128,11 +130,11 @@ class WechatPay:
         product = PRODUCTS.get(order.scene)
         if product is None:
             raise ProviderRejected(f"wechatpay cannot be paid in the scene {order.scene.value}")
-        body = self._order(order) | _payer(order)
+        body = self._order(order) | self._payer(order)
         life = H5_LIFE if order.scene is Scene.MOBILE else HANDLE_LIFE
         good_for_s = handles.left_s(life, order.ref.started_at, order.asked_at)
         try:
-            heard = self._gateway.call("POST", f"/v3/pay/transactions/{product}", body)
+            heard = self._gateway.call("POST", f"{self._parties.base}/{product}", body)
             if not heard.is_signed:
                 raise Doubtful(heard)
         except Doubtful as doubt:
@@ -153,7 +155,9 @@ class WechatPay:
         if heard is None or heard.verdict is Verdict.ABSENT:
             heard = self._ask(f"out-trade-no/{_number(ref.out_trade_no)}")
         if heard.verdict is Verdict.ABSENT:
-            return PaymentResult(ref.out_trade_no, Outcome.PENDING, provider_status=heard.code)
+            return PaymentResult(
+                ref.out_trade_no, Outcome.PENDING, provider_status=heard.code, is_absent=heard.is_signed
+            )
         return self._payment(ref, _done(heard, "query"))
 
     def close(self, ref: PaymentRef) -> None:
@@ -162,8 +166,8 @@ class WechatPay:
         Which code says "paid" has changed over the years, so a query decides what a no means.
         Raises ProviderRejected when money is, or may yet come, in.
         """
-        path = f"/v3/pay/transactions/out-trade-no/{_number(ref.out_trade_no)}/close"
-        heard = self._gateway.call("POST", path, {"mchid": self._account.mchid})
+        path = f"{self._parties.base}/out-trade-no/{_number(ref.out_trade_no)}/close"
+        heard = self._gateway.call("POST", path, self._parties.owner_fields())
         if heard.verdict in (Verdict.DONE, Verdict.ABSENT, Verdict.CLOSED):
             return
         if self.query(ref).outcome not in (Outcome.CLOSED, Outcome.FAILED):
@@ -175,8 +179,7 @@ class WechatPay:
         USERPAYING, with HTTP status 202, is PENDING.  Source: WeChat Pay API v3, 付款码支付.
         """
         body = {
-            "appid": self._account.appid,
-            "mchid": self._account.mchid,
+            **self._parties.order_fields(),
             "description": _fit(order.description, DESCRIPTION_BYTES_MAX) or order.ref.out_trade_no,
             "out_trade_no": order.ref.out_trade_no,
             "amount": {"total": _fen(order.amount), "currency": "CNY"},
@@ -188,7 +191,7 @@ class WechatPay:
             },
         }
         try:
-            heard = self._gateway.call("POST", "/v3/pay/transactions/codepay", body)
+            heard = self._gateway.call("POST", f"{self._parties.base}/codepay", body)
             if not heard.is_signed:
                 raise Doubtful(heard)
         except Doubtful as doubt:
@@ -203,9 +206,8 @@ class WechatPay:
 
         Source: WeChat Pay API v3, 撤销订单.
         """
-        path = f"/v3/pay/transactions/out-trade-no/{_number(ref.out_trade_no)}/reverse"
-        body = {"appid": self._account.appid, "mchid": self._account.mchid}
-        heard = self._gateway.call("POST", path, body)
+        path = f"{self._parties.base}/out-trade-no/{_number(ref.out_trade_no)}/reverse"
+        heard = self._gateway.call("POST", path, self._parties.order_fields())
         if heard.verdict in (Verdict.DONE, Verdict.ABSENT, Verdict.CLOSED):
             return
         if not self.query(ref).is_undone:
@@ -214,6 +216,7 @@ class WechatPay:
     def refund(self, order: RefundOrder) -> RefundResult:
         """Send money back.  The same ``out_refund_no`` again is the same refund, as it stands now."""
         body = {
+            **self._parties.refund_fields(),
             "out_trade_no": order.payment.out_trade_no,
             "out_refund_no": order.out_refund_no,
             "reason": _fit(order.reason, REASON_BYTES_MAX),
@@ -231,7 +234,8 @@ class WechatPay:
         number.
         """
         number = _number(order.out_refund_no)
-        heard = self._gateway.call("GET", f"/v3/refund/domestic/refunds/{number}", refunding=True)
+        whose = f"?{urlencode(self._parties.refund_fields())}" if self._parties.is_partner else ""
+        heard = self._gateway.call("GET", f"/v3/refund/domestic/refunds/{number}{whose}", refunding=True)
         if heard.verdict is Verdict.ABSENT:
             return RefundResult(
                 order.payment.out_trade_no,
@@ -251,12 +255,12 @@ class WechatPay:
         Source: WeChat Pay API v3, payment notification, refund notification.
         """
         event, node = wechatpay_wire.read_notice(inbound, self._gateway.keys.key, self._account.api_key)
-        if node.word("mchid") != self._account.mchid:
+        if not self._parties.owns(node):
             raise SignatureMismatch("the notification is for another merchant")
         try:
             if event.startswith("REFUND."):
                 return wechatpay_results.refund_news(node)
-            if event.startswith("TRANSACTION.") and self._is_ours(node):
+            if event.startswith("TRANSACTION.") and self._parties.sells(node):
                 return wechatpay_results.payment(node)
         except ValueError as error:
             raise SignatureMismatch(f"the notification: {error}") from error
@@ -273,7 +277,10 @@ class WechatPay:
 
         A day without trades has none: ProviderRejected with NO_STATEMENT_EXIST.
         """
-        return wechatpay_bill.read_trades(self._bill(f"tradebill?bill_date={day.isoformat()}&bill_type=ALL"))
+        query = f"tradebill?bill_date={day.isoformat()}&bill_type=ALL"
+        if self._parties.is_partner:  # or it has those of all the others, too
+            query += f"&sub_mchid={self._parties.sub_mchid}"
+        return wechatpay_bill.read_trades(self._bill(query))
 
     def fund_flow(self, day: date, account_type: str = "BASIC") -> Iterator[FundLine]:
         """The movements of a day on the merchant's BASIC, OPERATION or FEES account."""
@@ -283,10 +290,8 @@ class WechatPay:
     def _order(self, order: PaymentOrder) -> dict[str, Any]:
         earliest, latest = order.ref.started_at + LIFE_MIN, order.ref.started_at + LIFE_MAX
         expires_at = min(max(order.expires_at, earliest), latest)
-        mobile = order.scene is Scene.APP
         return {
-            "appid": self._account.mobile_appid if mobile else self._account.appid,
-            "mchid": self._account.mchid,
+            **self._parties.order_fields(in_app=order.scene is Scene.APP),
             "description": _fit(order.description, DESCRIPTION_BYTES_MAX) or order.ref.out_trade_no,
             "out_trade_no": order.ref.out_trade_no,
             "time_expire": clock.to_beijing(expires_at, "%Y-%m-%dT%H:%M:%S+08:00"),
@@ -325,22 +330,22 @@ class WechatPay:
     def _bridge_params(self, prepay_id: str) -> dict[str, str]:
         """What getBrandWCPayRequest takes; the time is text there."""
         timestamp, nonce = str(int(clock.now().timestamp())), secrets.token_hex(16).upper()
-        package = f"prepay_id={prepay_id}"
+        appid, package = self._parties.public_appid, f"prepay_id={prepay_id}"
         return {
-            "appId": self._account.appid,
+            "appId": appid,
             "timeStamp": timestamp,
             "nonceStr": nonce,
             "package": package,
             "signType": "RSA",
-            "paySign": self._account.signer.client_signature(self._account.appid, timestamp, nonce, package),
+            "paySign": self._account.signer.client_signature(appid, timestamp, nonce, package),
         }
 
     def _app_params(self, prepay_id: str) -> dict[str, str]:
         timestamp, nonce = str(int(clock.now().timestamp())), secrets.token_hex(16).upper()
-        appid = self._account.mobile_appid
+        appid = self._parties.app_appid
         return {
             "appid": appid,
-            "partnerid": self._account.mchid,
+            "partnerid": self._parties.partnerid,
             "prepayid": prepay_id,
             "package": "Sign=WXPay",
             "noncestr": nonce,
@@ -350,7 +355,7 @@ class WechatPay:
 
     def _payment(self, ref: PaymentRef, node: Node) -> PaymentResult:
         """The payment that was asked about.  Raises ProviderUnreachable for another one, or an unreadable."""
-        if node.word("out_trade_no") != ref.out_trade_no or not self._is_ours(node):
+        if node.word("out_trade_no") != ref.out_trade_no or not self._parties.sells(node):
             raise ProviderUnreachable("wechatpay answered about another payment")
         try:
             return wechatpay_results.payment(node)
@@ -358,10 +363,19 @@ class WechatPay:
             raise ProviderUnreachable(f"wechatpay's answer: {error}") from error
 
     def _ask(self, which: str) -> Heard:
-        return self._gateway.call("GET", f"/v3/pay/transactions/{which}?mchid={self._account.mchid}")
+        return self._gateway.call("GET", f"{self._parties.base}/{which}?{self._parties.owner_query()}")
 
-    def _is_ours(self, node: Node) -> bool:
-        return node.word("mchid") == self._account.mchid and node.word("appid") in self._account.appids
+    def _payer(self, order: PaymentOrder) -> dict[str, Any]:
+        """What a product wants to know of the payer.  Raises ProviderRejected if we do not."""
+        if order.scene is Scene.WECHAT:
+            if not order.payer_id:
+                raise ProviderRejected("wechatpay needs the payer's openid inside wechat")
+            return {"payer": {self._parties.openid_name: order.payer_id}}
+        if order.scene is Scene.MOBILE:
+            if not order.payer_ip:
+                raise ProviderRejected("wechatpay needs the payer's IP address on a phone")
+            return {"scene_info": {"payer_client_ip": order.payer_ip, "h5_info": {"type": "Wap"}}}
+        return {}
 
     def _refund_answer(self, order: RefundOrder, node: Node) -> RefundResult:
         asked = (order.payment.out_trade_no, order.out_refund_no)
@@ -382,19 +396,6 @@ class WechatPay:
         file = self._gateway.download(node.word("download_url"))
         wechatpay_bill.check_hash(file, node.word("hash_value"))
         return file
-
-
-def _payer(order: PaymentOrder) -> dict[str, Any]:
-    """What a product wants to know of the payer.  Raises ProviderRejected if we do not."""
-    if order.scene is Scene.WECHAT:
-        if not order.payer_id:
-            raise ProviderRejected("wechatpay needs the payer's openid inside wechat")
-        return {"payer": {"openid": order.payer_id}}
-    if order.scene is Scene.MOBILE:
-        if not order.payer_ip:
-            raise ProviderRejected("wechatpay needs the payer's IP address on a phone")
-        return {"scene_info": {"payer_client_ip": order.payer_ip, "h5_info": {"type": "Wap"}}}
-    return {}
 
 
 def _done(heard: Heard, call: str) -> Node:

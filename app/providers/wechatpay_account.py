@@ -19,6 +19,7 @@ from app.errors import InvalidRequest
 from app.providers import rsa, wechatpay_keys
 from app.providers.base import Credential
 from app.providers.wechatpay_keys import Held
+from app.providers.wechatpay_parties import Parties
 from app.providers.wechatpay_wire import Signer
 
 API = "https://api.mch.weixin.qq.com"
@@ -80,6 +81,20 @@ CREDENTIALS = (
         required=False,
         hint="when your own app takes payments under another app ID",
     ),
+    Credential(
+        "sub_mchid",
+        "Sub-merchant number",
+        required=False,
+        hint="service providers only: who is paid; App ID, merchant number and keys are then your own",
+        identifies=True,
+    ),
+    Credential(
+        "sub_appid",
+        "Sub-merchant's App ID",
+        required=False,
+        hint="service providers only, where payers are to be known to the sub-merchant's official account: "
+        "the app secret is then of that account",
+    ),
     Credential("api_url", "API address", required=False, default=API),
     Credential("open_url", "Authorisation address", required=False, default=OPEN),
     Credential("sns_url", "Address for openids", required=False, default=SNS),
@@ -97,9 +112,7 @@ _APP_SECRET = re.compile(r"[0-9A-Za-z]{32}", re.ASCII)
 class Account:
     """The credentials, parsed.  ``keys`` are WeChat Pay's, by the name that messages give them."""
 
-    appid: str
-    mobile_appid: str
-    mchid: str
+    parties: Parties
     signer: Signer
     api_key: bytes
     keys: Mapping[str, Held]
@@ -108,11 +121,6 @@ class Account:
     api_url: str
     open_url: str
     sns_url: str
-
-    @property
-    def appids(self) -> tuple[str, str]:
-        """The app ids that payments of this account may be under."""
-        return self.appid, self.mobile_appid
 
 
 def read_account(settings: Mapping[str, str]) -> Account:
@@ -123,9 +131,7 @@ def read_account(settings: Mapping[str, str]) -> Account:
     appid = _shaped(_required(given, "appid"), _APPID, "appid", "is not an app ID")
     api_key = _shaped(_required(given, "api_v3_key"), _API_KEY, "api_v3_key", "is not 32 characters long")
     return Account(
-        appid=appid,
-        mobile_appid=_optional(given, "mobile_appid", _APPID, "is not an app ID") or appid,
-        mchid=mchid,
+        parties=_parties(given, appid, mchid),
         signer=Signer(mchid, _serial(_required(given, "merchant_cert"), key), key),
         api_key=api_key.encode("ascii"),
         keys={**_public_key(given, key), **_platform_certificates(given, key)},
@@ -135,6 +141,22 @@ def read_account(settings: Mapping[str, str]) -> Account:
         open_url=_origin(given, "open_url"),
         sns_url=_origin(given, "sns_url"),
     )
+
+
+def _parties(given: Mapping[str, str], appid: str, mchid: str) -> Parties:
+    """Who sells.  Raises InvalidRequest."""
+    parties = Parties(
+        appid=appid,
+        mchid=mchid,
+        mobile_appid=_optional(given, "mobile_appid", _APPID, "is not an app ID"),
+        sub_mchid=_optional(given, "sub_mchid", _MCHID, "is not a merchant number"),
+        sub_appid=_optional(given, "sub_appid", _APPID, "is not an app ID"),
+    )
+    if parties.sub_mchid == mchid:
+        raise _bad("is your own merchant number", "sub_mchid")
+    if parties.sub_appid and not parties.is_partner:
+        raise _bad("goes with a sub-merchant number", "sub_appid")
+    return parties
 
 
 def _serial(text: str, key: RSAPrivateKey) -> str:

@@ -56,6 +56,9 @@ CODES: dict[str, tuple[Verdict, str]] = {
     "STATEMENT_CREATING": (Verdict.REJECTED, "the bill is being made"),
 }
 
+# Refusals that the next shopper would meet as well.
+ACCOUNT_FAULTS = frozenset({"SIGN_ERROR", "APPID_MCHID_NOT_MATCH", "MCH_NOT_EXISTS", "NO_AUTH"})
+
 # The same words where money goes back.
 REFUND_CODES: dict[str, tuple[Verdict, str]] = {
     "NOT_ENOUGH": (Verdict.UNFUNDED, "merchant's balance too low for the refund"),

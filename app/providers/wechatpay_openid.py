@@ -44,7 +44,7 @@ def authorize_url(account: Account, return_url: str, state: str) -> str:
     if _STATE.fullmatch(state) is None:
         raise InvalidRequest("must be 1 to 128 letters and digits", param="state")
     return (
-        f"{account.open_url}/connect/oauth2/authorize?appid={quote(account.appid, safe='')}"
+        f"{account.open_url}/connect/oauth2/authorize?appid={quote(account.parties.public_appid, safe='')}"
         f"&redirect_uri={quote(return_url, safe='')}&response_type=code&scope=snsapi_base&state={state}"
         "#wechat_redirect"
     )
@@ -61,7 +61,7 @@ def exchange_url(account: Account, query: Mapping[str, str]) -> str:
     if not account.app_secret:
         raise ProviderRejected("wechatpay needs the app secret to identify a payer")
     fields = {
-        "appid": account.appid,
+        "appid": account.parties.public_appid,
         "secret": account.app_secret,
         "code": code.encode("utf-8", "replace"),
         "grant_type": "authorization_code",

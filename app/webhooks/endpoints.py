@@ -24,7 +24,7 @@ from app.queue import Job, Kind
 from app.runtime import settings, vault
 from app.webhooks import breaker, types
 from app.webhooks.models import Delivery, DeliveryState, Event, WebhookEndpoint
-from app.webhooks.outbox import Fact, emit, emit_to
+from app.webhooks.outbox import Fact, emit, emit_to, next_sequence
 from app.webhooks.present import endpoint_json
 from app.webhooks.signature import keys_of, new_private_key, new_secret, public_key_of, ring_of
 
@@ -448,16 +448,11 @@ def _abandon(tx: Connection, merchant_id: str, endpoint_id: str) -> None:
 
 def _fact(tx: Connection, event_type: str, endpoint: sa.Row[Any]) -> Fact:
     """A fact about an endpoint whose row this transaction has locked, so that no number is used twice."""
-    last = tx.execute(
-        sa.select(sa.func.max(_events.c.sequence)).where(
-            _events.c.merchant_id == endpoint.merchant_id, _events.c.object_id == endpoint.id
-        )
-    ).scalar()
     return Fact(
         endpoint.merchant_id,
         endpoint.livemode,
         event_type,
         endpoint.id,
-        (last or 0) + 1,
+        next_sequence(tx, endpoint.merchant_id, endpoint.id),
         endpoint_json(endpoint),
     )

@@ -21,7 +21,7 @@ from app.queue import Kind
 from app.webhooks import types
 from app.webhooks.models import Delivery, DeliveryState, Event, WebhookEndpoint
 
-_endpoints = WebhookEndpoint.__table__
+_endpoints, _events = WebhookEndpoint.__table__, Event.__table__
 
 # Built once: compiling a statement costs more than running it.
 _LISTENERS = (
@@ -87,6 +87,15 @@ def emit_to(tx: Connection, endpoint_id: str, fact: Fact) -> str:
     event, _ = _insert_event(tx, fact)
     _insert_deliveries(tx, [(event, endpoint_id)])
     return str(event["id"])
+
+
+def next_sequence(tx: Connection, merchant_id: str, object_id: str) -> int:
+    """The number of an object's next event, where it keeps none itself.  A step.
+
+    Its row is locked by the caller, so that no number is used twice.
+    """
+    mine = (_events.c.merchant_id == merchant_id, _events.c.object_id == object_id)
+    return int(tx.execute(sa.select(sa.func.max(_events.c.sequence)).where(*mine)).scalar() or 0) + 1
 
 
 def wants(event_types: str, event_type: str) -> bool:

@@ -16,6 +16,8 @@ TOPUP_SUCCEEDED = "topup.succeeded"
 TOPUP_REFUNDED = "topup.refunded"
 MEMBER_BALANCE_CHANGED = "member.balance_changed"
 WEBHOOK_ENDPOINT_DISABLED = "webhook_endpoint.disabled"
+PROVIDER_ACCOUNT_UNHEALTHY = "provider_account.unhealthy"
+PROVIDER_ACCOUNT_RECOVERED = "provider_account.recovered"
 ENDPOINT_PING = "endpoint.ping"  # sent to the one endpoint that asked for it
 
 ALL = (
@@ -33,6 +35,8 @@ ALL = (
     TOPUP_REFUNDED,
     MEMBER_BALANCE_CHANGED,
     WEBHOOK_ENDPOINT_DISABLED,
+    PROVIDER_ACCOUNT_UNHEALTHY,
+    PROVIDER_ACCOUNT_RECOVERED,
     ENDPOINT_PING,
 )
 SUBSCRIBABLE = tuple(name for name in ALL if name != ENDPOINT_PING)

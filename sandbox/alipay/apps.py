@@ -7,7 +7,7 @@ import secrets
 import sqlite3
 from dataclasses import dataclass, fields, replace
 
-from sandbox import rsakeys, timing
+from sandbox import rsakeys, tickets, timing
 from sandbox.alipay import keys
 from sandbox.alipay.keys import Keyring
 
@@ -20,7 +20,8 @@ PAYERS = ("user_id", "open_id")
 class App:
     """One app.  ``seller_id`` is the merchant's Alipay account; ``public_key`` is PEM.
 
-    ``payer``: how it may know a shopper, by user_id or by open_id alone.
+    ``payer``: how it may know a shopper, by user_id or by open_id alone.  In a call with a token
+    ``auth_app_id`` is the application of the merchant that has authorised this one, and ``seller_id`` theirs.
     """
 
     app_id: str
@@ -32,9 +33,10 @@ class App:
     app_cert_sn: str
     created_ts: float
     payer: str
+    auth_app_id: str = ""
 
 
-_COLUMNS = tuple(field.name for field in fields(App) if field.name != "payer")
+_COLUMNS = tuple(field.name for field in fields(App) if field.name not in ("payer", "auth_app_id"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +94,29 @@ def find(db: sqlite3.Connection, app_id: str) -> App | None:
     """The app, or None."""
     row = db.execute("SELECT * FROM apps WHERE network = ? AND app_id = ?", (NETWORK, app_id)).fetchone()
     return None if row is None else _app(row)
+
+
+def authorize(db: sqlite3.Connection, app: App, seller_id: str) -> tuple[str, str, str]:
+    """A merchant lets this app act for it: token, the merchant's own app, its seller_id.  A step.
+
+    Raises ValueError.
+    """
+    if seller_id and not (seller_id.isdigit() and len(seller_id) <= 28):
+        raise ValueError("seller_id is up to 28 digits")
+    seller_id = seller_id or "2088" + str(secrets.randbelow(10**12)).zfill(12)
+    auth_app_id = "2021" + str(secrets.randbelow(10**12)).zfill(12)
+    token = f"{timing.beijing(timing.now(), '%Y%m')}BB{secrets.token_hex(12).upper()}"
+    tickets.issue(db, NETWORK, token, f"auth {app.app_id} {auth_app_id} {seller_id}")
+    return token, auth_app_id, seller_id
+
+
+def acting(db: sqlite3.Connection, app: App, token: str) -> App | None:
+    """The app as it acts for whoever gave it this token; None for a strange or a revoked one."""
+    ticket = tickets.find(db, NETWORK, token)
+    about = [] if ticket is None or ticket.used_ts is not None else ticket.about.split(" ")
+    if about[:2] != ["auth", app.app_id]:
+        return None
+    return replace(app, auth_app_id=about[2], seller_id=about[3])
 
 
 def every(db: sqlite3.Connection) -> list[App]:

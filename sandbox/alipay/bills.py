@@ -9,7 +9,7 @@ import io
 import re
 import sqlite3
 import zipfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 
 from flask import Blueprint, Response, request
@@ -61,7 +61,9 @@ def download_url(call: Call) -> Node:
         raise business("isp.bill_not_exist", "账单不存在")
     if not lines(call.db, call.app, day):
         raise business("isp.bill_not_exist", "账单不存在")
-    token = _signer(call.ring).dumps([call.app.app_id, day.isoformat()])
+    token = _signer(call.ring).dumps(
+        [call.app.app_id, day.isoformat(), call.app.auth_app_id, call.app.seller_id]
+    )
     return success(bill_download_url=f"{call.box.public_url}/alipay/bill?token={token}")
 
 
@@ -72,12 +74,15 @@ def blueprint(ring: Keyring) -> Blueprint:
     @bp.get("/alipay/bill")
     def bill() -> Response:
         try:
-            app_id, day = _signer(ring).loads(request.args.get("token", ""), max_age=URL_LIFE_S)
+            app_id, day, auth_app_id, seller_id = _signer(ring).loads(
+                request.args.get("token", ""), max_age=URL_LIFE_S
+            )
         except BadSignature:
             return Response("bill address is not valid, or not any more", 403, mimetype="text/plain")
         with here().store.read() as db:
             app = apps.find(db, app_id)
             assert app is not None  # We signed its name; apps go only with everything else.
+            app = replace(app, auth_app_id=auth_app_id, seller_id=seller_id)
             content = archive(app, date.fromisoformat(day), lines(db, app, date.fromisoformat(day)))
         name = f"{app.seller_id}_{day.replace('-', '')}.csv.zip"
         headers = {"Content-Disposition": f"attachment; filename={name}"}
@@ -98,7 +103,10 @@ def lines(db: sqlite3.Connection, app: App, day: date) -> list[Line]:
         for trade, refund in trades.refunded_between(db, NETWORK, app.app_id, *span)
     ]
     return [
-        _bent(db, line) for line in found if levers.held(db, "bill_omit", line.trade.out_trade_no) is None
+        _bent(db, line)
+        for line in found
+        if levers.held(db, "bill_omit", line.trade.out_trade_no) is None
+        and line.trade.details.get("auth_app_id", "") == app.auth_app_id
     ]
 
 

@@ -91,7 +91,9 @@ class Call:
             trade = trades.find(self.db, NETWORK, self.app.app_id, out_trade_no)
         else:
             raise business("ACQ.INVALID_PARAMETER", "参数无效: out_trade_no, trade_no")
-        return None if trade is None else shopper.progress(self.box, self.db, trade)
+        if trade is None or trade.details.get("auth_app_id", "") != self.app.auth_app_id:
+            return None  # another merchant's of the same service provider
+        return shopper.progress(self.box, self.db, trade)
 
     def existing_trade(self) -> Trade:
         """The named trade, if a shopper ever opened it.  Raises Refusal TRADE_NOT_EXIST."""
@@ -103,7 +105,7 @@ class Call:
     def lever(self, name: str) -> str | None:
         """Use a lever on the payment that this call names."""
         out_trade_no = self.number()
-        return levers.take(self.db, name, out_trade_no, self.method)
+        return levers.take(self.db, name, out_trade_no, self.method, self.app.app_id)
 
     def number(self) -> str:
         """The out_trade_no that the call is about, also when it says trade_no; "" if unknown."""

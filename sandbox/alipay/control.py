@@ -7,7 +7,7 @@ from typing import Any
 
 from flask import Blueprint
 
-from sandbox import desk, rsakeys, shopper, trades
+from sandbox import desk, rsakeys, shopper, tickets, trades
 from sandbox.alipay import apps, buyer, gateway, keys, news, wire
 from sandbox.alipay.apps import NETWORK, App, Wish
 from sandbox.alipay.keys import Keyring
@@ -60,6 +60,8 @@ def blueprint(ring: Keyring) -> Blueprint:
             raise Fault(404, "no_such_app", "no app has this app_id")
         return shown(here(), ring, app), 200
 
+    _add_tokens(bp)
+
     @bp.post("/sdk_pay")
     def sdk_pay() -> Answer:
         return _sdk_pay(here(), ring, desk.body()), 200
@@ -78,6 +80,30 @@ def blueprint(ring: Keyring) -> Blueprint:
         return {"alipay_cert_sn": ring.rotate()}, 200
 
     return bp
+
+
+def _add_tokens(bp: Blueprint) -> None:
+    """Merchants that authorise an application, and take that back."""
+
+    @bp.post("/apps/<app_id>/authorize")
+    def authorize(app_id: str) -> Answer:
+        body = desk.body()
+        with here().store.write() as db:
+            app = apps.find(db, app_id)
+            if app is None:
+                raise Fault(404, "no_such_app", "no app has this app_id")
+            try:
+                made = apps.authorize(db, app, desk.text(body, "seller_id"))
+            except ValueError as error:
+                raise Fault(400, "invalid_app", str(error)) from None
+        return dict(zip(("app_auth_token", "auth_app_id", "seller_id"), made, strict=True)), 201
+
+    @bp.post("/revoke")
+    def revoke() -> Answer:
+        with here().store.write() as db:
+            if not tickets.use(db, apps.NETWORK, desk.text(desk.body(), "app_auth_token")):
+                raise Fault(404, "no_such_token", "no such token, or it is revoked already")
+        return {"revoked": True}, 200
 
 
 def shown(box: Box, ring: Keyring, app: App) -> dict[str, Any]:

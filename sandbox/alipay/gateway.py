@@ -127,17 +127,19 @@ def verified_app(box: Box, ring: Keyring, params: Params) -> App:
     _check_form(params)
     with box.store.read() as db:
         app = apps.find(db, params.raw["app_id"])
+        token = params.raw.get("app_auth_token")
+        acting = apps.acting(db, app, token) if app is not None and token else app
     if app is None:
         raise Refusal("40002", "isv.invalid-app-id", "无效的AppID参数")
-    if params.raw.get("app_auth_token"):
-        raise Refusal("20001", "aop.invalid-auth-token", "无效的访问令牌")
+    if acting is None:
+        raise Refusal("20001", "aop.invalid-app-auth-token", "无效的应用授权令牌")
     if app.mode == "cert":
         _check_certificates(ring, app, params)
     if not rsakeys.verifies(app.public_key, params.signed_bytes(), params.raw["sign"]):
         raise Refusal(
             "40002", "isv.invalid-signature", "验签出错, 请确认charset, sign_type, 私钥和待签名内容"
         )
-    return app
+    return acting
 
 
 def browser_call(box: Box, ring: Keyring, params: Params) -> Trade:
@@ -152,7 +154,7 @@ def _serve(call: Call) -> Served:
     """Run the handler between the levers that act before it and those that act after it."""
 
     def lever(name: str) -> str | None:
-        return levers.take(call.db, name, number, call.method)
+        return levers.take(call.db, name, number, call.method, call.app.app_id)
 
     number = call.number()
     status = lever("outage")

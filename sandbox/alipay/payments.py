@@ -231,6 +231,9 @@ def _wish(call: Call) -> Offer:
         "operator_id": call.word("operator_id", 28),
         "charset": call.params.charset,
         "method": call.method,
+        # Of the merchant that an application acts for.
+        "auth_app_id": call.app.auth_app_id,
+        "seller_id": call.app.seller_id if call.app.auth_app_id else "",
     }
     same = json.dumps([amount_minor, subject, details["body"], details["passback_params"]])
     return Offer(

@@ -88,7 +88,7 @@ class Call:
 
     def lever(self, name: str) -> str | None:
         """Use a lever on the payment that this call is about."""
-        return levers.take(self.db, name, self.number(), self.method)
+        return levers.take(self.db, name, self.number(), self.method, self.merchant.mer_id)
 
     def number(self) -> str:
         """The orderId of the payment that the call is about, also when it names a refund or a queryId."""

@@ -164,7 +164,7 @@ def _serve(call: Call, product: Product) -> Served:
     number = call.number()
 
     def lever(name: str) -> str | None:
-        return levers.take(call.db, name, number, call.method)
+        return levers.take(call.db, name, number, call.method, call.merchant.mer_id)
 
     status = lever("outage")
     if status is not None:

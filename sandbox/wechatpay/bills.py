@@ -60,6 +60,7 @@ class File:
     day: str
     sort: str
     gzip: bool
+    sub_mchid: str = ""  # of a service provider's sub-merchants, this one alone
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +124,7 @@ def _address(call: Call, kind: str, sort: str) -> Node:
         raise Refusal("NO_STATEMENT_EXIST")
     if day < today - _KEPT:
         raise Refusal("INVALID_REQUEST", "仅支持三个月内的账单")
-    file = File(call.merchant.mchid, kind, day.isoformat(), sort, packed == "GZIP")
+    file = File(call.merchant.mchid, kind, day.isoformat(), sort, packed == "GZIP", call.sub_mchid)
     text = content(call.db, file)
     if not text:
         raise Refusal("NO_STATEMENT_EXIST")
@@ -145,6 +146,8 @@ def _trades_csv(db: sqlite3.Connection, merchant: Merchant, file: File) -> bytes
         asked = trades.refunded_between(*owner, *span, by="created_ts")
         rows += [(trade, item, item.amount_minor) for trade, item in asked]
     rows = [row for row in rows if levers.held(db, "bill_omit", row[0].out_trade_no) is None]
+    if file.sub_mchid:
+        rows = [row for row in rows if row[0].details.get("sub_mchid") == file.sub_mchid]
     if not rows:
         return b""
     columns = TRADE_COLUMNS[file.sort]
@@ -198,7 +201,7 @@ def _common_cells(trade: Trade, at_ts: float) -> dict[str, str]:
         "交易时间": timing.beijing(at_ts),
         "公众账号ID": trade.details["appid"],
         "商户号": trade.app_id,
-        "特约商户号": "0",
+        "特约商户号": trade.details.get("sub_mchid", "0"),
         "设备号": "",
         "微信订单号": trade.trade_no,
         "商户订单号": trade.out_trade_no,

@@ -27,7 +27,8 @@ _URL = re.compile(r"https?://[^\s/?#]+[^\s?#]*")
 class Call:
     """A request whose signature held, inside the transaction that answers it.
 
-    ``name`` is what the levers call this sort of call; ``path`` holds what stood in the address.
+    ``name`` is what the levers call this sort of call; ``path`` holds what stood in the address, and
+    ``is_partner`` says whether that was a service provider's.
     """
 
     box: Box
@@ -38,6 +39,7 @@ class Call:
     path: Mapping[str, str]
     query: Mapping[str, str]
     body: Node
+    is_partner: bool = False
 
     def text(self, pointer: str, longest: int, required: bool = False) -> str:
         """A text in the body, "" if absent: ``call.text("/payer/openid", 128)``.  Raises Refusal."""
@@ -92,6 +94,49 @@ class Call:
             value = value.get(part)
         return value
 
+    def check_owner(self, location: str) -> None:
+        """Who a call names must be who signed it, and where it says so a sub-merchant of theirs.
+
+        ``location`` is "body" or "query".  Raises Refusal.
+        """
+        name = "sp_mchid" if self.is_partner else "mchid"
+        given = self.query.get(name, "") if location == "query" else self.text(f"/{name}", 32)
+        self.check_mchid(given, f"/{name}", location)
+        if self.is_partner and not self.sub_mchid:
+            raise bad_field("/sub_mchid", "", "必填", location)
+
+    @property
+    def sub_mchid(self) -> str:
+        """The sub-merchant that a call is about, "" if it is about none.  Raises Refusal for a stranger."""
+        sub_mchid = self.query.get("sub_mchid", "") or self.text("/sub_mchid", 32)
+        if sub_mchid and sub_mchid not in self.merchant.subs:
+            raise Refusal("NO_AUTH", "特约子商户商户号未授权服务商的产品权限")
+        return sub_mchid
+
+    def sellers(self) -> dict[str, str]:
+        """Who sells, for the book: ``appid`` is the one that the payer sees.  Raises Refusal."""
+        if not self.is_partner:
+            appid = self.text("/appid", 32, required=True)
+            self.check_owner("body")
+            if appid not in (self.merchant.appid, self.merchant.mobile_appid):
+                raise Refusal("APPID_MCHID_NOT_MATCH")
+            return {"appid": appid}
+        sp_appid, sub_appid = self.text("/sp_appid", 32, required=True), self.text("/sub_appid", 32)
+        self.check_owner("body")
+        bound = (self.merchant.subs[self.sub_mchid], self.merchant.mobile_appid)
+        if sp_appid != self.merchant.appid or (sub_appid and sub_appid not in bound):
+            raise Refusal("APPID_MCHID_NOT_MATCH")
+        return {
+            "appid": sub_appid or sp_appid,
+            "sp_appid": sp_appid,
+            "sub_appid": sub_appid,
+            "sub_mchid": self.sub_mchid,
+        }
+
+    def is_about(self, trade: Trade) -> bool:
+        """Whether a trade is of the sub-merchant that the call names, or of none if it names none."""
+        return trade.details.get("sub_mchid", "") == self.sub_mchid
+
     def check_mchid(self, mchid: str, field: str, location: str) -> None:
         """The mchid that a call names must be the one that signed it.  Raises Refusal."""
         if not mchid:
@@ -109,11 +154,13 @@ class Call:
                 found = None  # The network's number is given at payment; nobody can know it before.
         else:
             found = trades.find(*owner, out_trade_no)
-        return None if found is None else shopper.progress(self.box, self.db, found)
+        if found is None or not self.is_about(found):
+            return None
+        return shopper.progress(self.box, self.db, found)
 
     def lever(self, name: str) -> str | None:
         """Use a lever on the payment that this call names."""
-        return levers.take(self.db, name, self.number(), self.name)
+        return levers.take(self.db, name, self.number(), self.name, self.merchant.mchid)
 
     def number(self) -> str:
         """The out_trade_no that the call is about, whichever number it says; "" if it is about none."""

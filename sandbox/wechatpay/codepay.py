@@ -16,7 +16,7 @@ from sandbox.shopper import Outcome
 from sandbox.trades import Offer, Trade
 from sandbox.wechatpay.calls import OUT_TRADE_NO, Call
 from sandbox.wechatpay.merchants import NETWORK
-from sandbox.wechatpay.orders import shown, status_of
+from sandbox.wechatpay.orders import sellers, shown, status_of
 from sandbox.wechatpay.wire import Node, Refusal, bad_field
 
 REVERSE_AFTER_S = 15.0
@@ -59,7 +59,7 @@ def charge(call: Call) -> Node:
 
 def reverse(call: Call) -> Node:
     """POST …/out-trade-no/{no}/reverse: unpaid it ends, paid the money goes back.  Repeatable."""
-    call.check_mchid(call.text("/mchid", 32), "/mchid", "body")
+    call.check_owner("body")
     trade = call.trade(call.path["out_trade_no"])
     if trade is None:
         raise Refusal("ORDER_NOT_EXIST")
@@ -70,11 +70,7 @@ def reverse(call: Call) -> Node:
     if trade.refunded_minor:
         raise Refusal("TRADE_ERROR", "订单已有退款，不可撤销")
     _reversed(call, trade)
-    return {
-        "appid": trade.details["appid"],
-        "mchid": call.merchant.mchid,
-        "out_trade_no": trade.out_trade_no,
-    }
+    return {**sellers(trade), "out_trade_no": trade.out_trade_no}
 
 
 def _reversed(call: Call, trade: Trade) -> None:
@@ -83,10 +79,7 @@ def _reversed(call: Call, trade: Trade) -> None:
 
 
 def _wish(call: Call) -> tuple[Offer, str]:
-    appid = call.text("/appid", 32, required=True)
-    call.check_mchid(call.text("/mchid", 32), "/mchid", "body")
-    if appid not in (call.merchant.appid, call.merchant.mobile_appid):
-        raise Refusal("APPID_MCHID_NOT_MATCH")
+    sold_by = call.sellers()
     number, code = (
         call.text("/out_trade_no", 32, required=True),
         call.text("/payer/auth_code", 128, required=True),
@@ -99,6 +92,7 @@ def _wish(call: Call) -> tuple[Offer, str]:
         call.text(pointer, 64, required=True)
     same = json.dumps(call.body, sort_keys=True, ensure_ascii=False)
     now = timing.now()
+    details = {**sold_by, "attach": call.text("/attach", 128)}
     offer = Offer(
         network=NETWORK,
         app_id=call.merchant.mchid,
@@ -112,7 +106,7 @@ def _wish(call: Call) -> tuple[Offer, str]:
         notify_url="",  # nobody is told
         return_url="",
         fingerprint=hashlib.sha256(same.encode("utf-8", "surrogatepass")).hexdigest(),
-        details={"appid": appid, "attach": call.text("/attach", 128)},
+        details={name: text for name, text in details.items() if text},
         expires_ts=now + _LIFE_S,
     )
     return offer, code

@@ -52,6 +52,21 @@ def blueprint(ring: Keyring) -> Blueprint:
             raise Fault(404, "no_such_merchant", "no merchant has this mchid")
         return shown(here(), ring, merchant), 200
 
+    @bp.post("/merchants/<mchid>/subs")
+    def add_sub(mchid: str) -> Answer:
+        body = desk.body()
+        with here().store.write() as db:
+            merchant = merchants.find(db, mchid)
+            if merchant is None:
+                raise Fault(404, "no_such_merchant", "no merchant has this mchid")
+            sub_appid = desk.text(body, "sub_appid")
+            try:
+                sub_mchid = merchants.add_sub(db, merchant, desk.text(body, "sub_mchid"), sub_appid)
+            except ValueError as error:
+                raise Fault(400, "invalid_merchant", str(error)) from None
+        openid = openid_of(sub_appid or merchant.appid)
+        return {"sp_mchid": mchid, "sub_mchid": sub_mchid, "sub_appid": sub_appid, "openid": openid}, 201
+
     _add_acts(bp, ring)
     return bp
 
@@ -102,6 +117,7 @@ def shown(box: Box, ring: Keyring, merchant: Merchant) -> dict[str, Any]:
         "oauth_base": box.public_url,
         "oauth_authorize_url": f"{box.public_url}{AUTHORIZE_PATH}",
         "openid": openid_of(merchant.appid),
+        "subs": dict(merchant.subs),
     }
     if merchant.mode != "cert":
         facts["public_key_id"], facts["public_key"] = ring.public_key(merchant.mchid)
@@ -152,7 +168,8 @@ def _sdk_pay(box: Box, body: dict[str, Any]) -> dict[str, Any]:
         if trade is None or merchant is None:
             return {"errCode": -1, "errStr": "预支付交易会话不存在"}
         message = f"{text['appid']}\n{text['timestamp']}\n{text['noncestr']}\n{text['prepayid']}\n"
-        expected = (trade.details["appid"], merchant.mchid, "Sign=WXPay")
+        number = trade.details.get("sub_mchid") or merchant.mchid
+        expected = (trade.details["appid"], number, "Sign=WXPay")
         if (text["appid"], text["partnerid"], text["package"]) != expected or not rsakeys.verifies(
             merchant.public_key, message.encode(), text["sign"]
         ):

@@ -42,6 +42,8 @@ def _certificates(call: Call) -> Node:
 
 _UNSIGNED = ("PARAM_ERROR", "SIGN_ERROR")
 
+PARTNER = "/partner/"  # in a service provider's addresses
+
 Handler = Callable[[Call], Node | None]
 
 # HTTP method, address, the name that levers know, handler.
@@ -55,6 +57,15 @@ ROUTES: tuple[tuple[str, str, str, Handler], ...] = (
     ("GET", "/v3/pay/transactions/out-trade-no/<out_trade_no>", "query", orders.query),
     ("GET", "/v3/pay/transactions/id/<transaction_id>", "query", orders.query),
     ("POST", "/v3/pay/transactions/out-trade-no/<out_trade_no>/close", "close", orders.close),
+    ("POST", "/v3/pay/partner/transactions/native", "native", orders.create),
+    ("POST", "/v3/pay/partner/transactions/jsapi", "jsapi", orders.create),
+    ("POST", "/v3/pay/partner/transactions/h5", "h5", orders.create),
+    ("POST", "/v3/pay/partner/transactions/app", "app", orders.create),
+    ("POST", "/v3/pay/partner/transactions/codepay", "codepay", codepay.charge),
+    ("POST", "/v3/pay/partner/transactions/out-trade-no/<out_trade_no>/reverse", "reverse", codepay.reverse),
+    ("GET", "/v3/pay/partner/transactions/out-trade-no/<out_trade_no>", "query", orders.query),
+    ("GET", "/v3/pay/partner/transactions/id/<transaction_id>", "query", orders.query),
+    ("POST", "/v3/pay/partner/transactions/out-trade-no/<out_trade_no>/close", "close", orders.close),
     ("POST", "/v3/refund/domestic/refunds", "refund", refunds.refund),
     ("GET", "/v3/refund/domestic/refunds/<out_refund_no>", "refund_query", refunds.query),
     ("GET", "/v3/bill/tradebill", "tradebill", bills.trade_bill),
@@ -78,7 +89,9 @@ def blueprint(ring: Keyring) -> Blueprint:
     """Every address under ``/v3/``."""
     bp = Blueprint("wechatpay_gateway", __name__)
     for method, rule, name, handler in ROUTES:
-        bp.add_url_rule(rule, f"{method} {rule}", _view(ring, name, handler), methods=[method])
+        bp.add_url_rule(
+            rule, f"{method} {rule}", _view(ring, name, handler, PARTNER in rule), methods=[method]
+        )
 
     @bp.get(bills.FILE_PATH)
     def bill_file() -> Response:
@@ -122,7 +135,7 @@ def authenticated(body: bytes) -> Merchant:
     return merchant
 
 
-def _view(ring: Keyring, name: str, handler: Handler) -> Callable[..., Response]:
+def _view(ring: Keyring, name: str, handler: Handler, is_partner: bool) -> Callable[..., Response]:
     def view(**path: str) -> Response:
         body = request.get_data()
         try:
@@ -132,7 +145,7 @@ def _view(ring: Keyring, name: str, handler: Handler) -> Callable[..., Response]
             return _unsigned(refusal)
         with here().store.write() as db:
             query = {key: request.args[key] for key in request.args}
-            served = _serve(Call(here(), ring, db, merchant, name, path, query, node), handler)
+            served = _serve(Call(here(), ring, db, merchant, name, path, query, node, is_partner), handler)
         if served.hang_s:
             time.sleep(served.hang_s)
         return _answer(ring, merchant, served)
@@ -144,7 +157,7 @@ def _serve(call: Call, handler: Handler) -> Served:
     """Run the handler between the levers that act before it and those that act after it."""
 
     def lever(name: str) -> str | None:
-        return levers.take(call.db, name, number, call.name)
+        return levers.take(call.db, name, number, call.name, call.merchant.mchid)
 
     number = call.number()
     status = lever("outage")

@@ -10,7 +10,8 @@ import json
 import re
 import secrets
 import sqlite3
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 
 from sandbox import rsakeys, timing
 from sandbox.wechatpay import keys
@@ -28,7 +29,8 @@ _SECRET = re.compile(r"[0-9A-Za-z]{32}", re.ASCII)
 class Merchant:
     """One merchant.  ``public_key`` and ``cert`` are PEM; ``domain`` "" is never checked.
 
-    ``mobile_appid`` is a second appid that is bound to it, or "".
+    ``mobile_appid`` is a second appid that is bound to it, or "".  ``subs`` are a service provider's
+    sub-merchants: the appid of each, or "", by its mchid.
     """
 
     mchid: str
@@ -43,6 +45,7 @@ class Merchant:
     created_ts: float
     domain: str = ""
     mobile_appid: str = ""
+    subs: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +104,30 @@ def of_appid(db: sqlite3.Connection, appid: str) -> Merchant | None:
     row = db.execute(
         "SELECT * FROM apps WHERE network = ? AND seller_id = ? ORDER BY created_ts LIMIT 1", (NETWORK, appid)
     ).fetchone()
-    return None if row is None else _merchant(row)
+    if row is not None:
+        return _merchant(row)
+    # A sub-merchant's: here its service provider knows its secret.
+    provider = next((each for each in every(db) if appid and appid in each.subs.values()), None)
+    return None if provider is None else replace(provider, appid=appid)
+
+
+def add_sub(db: sqlite3.Connection, merchant: Merchant, sub_mchid: str, sub_appid: str) -> str:
+    """Let a merchant sell for another, as its service provider; the other's mchid.  A step.
+
+    One that is known gets another appid, or none.  Raises ValueError.
+    """
+    for name, text, form in (("sub_mchid", sub_mchid, _MCHID), ("sub_appid", sub_appid, _APPID)):
+        if text and form.fullmatch(text) is None:
+            raise ValueError(f"{name} is not of the form {form.pattern}")
+    if sub_mchid == merchant.mchid:
+        raise ValueError("nobody is a sub-merchant of their own")
+    sub_mchid = sub_mchid or "16" + str(secrets.randbelow(10**8)).zfill(8)
+    grown = replace(merchant, subs={**merchant.subs, sub_mchid: sub_appid})
+    db.execute(
+        "UPDATE apps SET details = ? WHERE network = ? AND app_id = ?",
+        (_details(grown), NETWORK, merchant.mchid),
+    )
+    return sub_mchid
 
 
 def every(db: sqlite3.Connection) -> list[Merchant]:
@@ -160,7 +186,8 @@ def _moved(db: sqlite3.Connection, merchant: Merchant, wish: Wish) -> Merchant:
 
 def _details(merchant: Merchant) -> str:
     names = ("app_secret", "apiv3_key", "domain", "mobile_appid")
-    return json.dumps({name: getattr(merchant, name) for name in names})
+    facts = {name: getattr(merchant, name) for name in names}
+    return json.dumps({**facts, "subs": dict(merchant.subs)})
 
 
 def _merchant(row: sqlite3.Row) -> Merchant:

@@ -29,7 +29,7 @@ _REFUND_EVENTS = {
 }
 # The states of news that WeChat never sends: only the lever ``reorder`` and forgeries ask for them.
 _NEVER_SENT = {"waiting": "USERPAYING", "closed": "CLOSED"}
-_STRANGER = {"mchid": "1999999999", "appid": "wxffffffffffffffff"}
+_STRANGER = {"mchid": "1999999999", "appid": "wxffffffffffffffff", "sub_mchid": "1699999999"}
 
 
 def address(trade: Trade, kind: str, refund: Refund | None) -> str:

@@ -90,7 +90,7 @@ def create(call: Call) -> Node:
 
 def query(call: Call) -> Node:
     """GET /v3/pay/transactions/out-trade-no/{no} and /v3/pay/transactions/id/{id}, both with ``?mchid=``."""
-    call.check_mchid(call.query.get("mchid", ""), "/mchid", "query")
+    call.check_owner("query")
     code = call.lever("query_error")
     if code is not None:
         raise Refusal(code or "SYSTEM_ERROR")
@@ -102,7 +102,7 @@ def query(call: Call) -> Node:
 
 def close(call: Call) -> None:
     """POST …/out-trade-no/{no}/close: repeatable, answered without a body."""
-    call.check_mchid(call.text("/mchid", 32), "/mchid", "body")
+    call.check_owner("body")
     trade = call.trade(call.path["out_trade_no"])
     if trade is None:
         raise Refusal("ORDER_NOT_EXIST")
@@ -117,8 +117,7 @@ def close(call: Call) -> None:
 def shown(trade: Trade, status: str) -> Node:
     """An order as queries and notifications tell it.  Before payment almost everything is absent.  Pure."""
     node: Node = {
-        "mchid": trade.app_id,
-        "appid": trade.details["appid"],
+        **sellers(trade),
         "out_trade_no": trade.out_trade_no,
         "trade_state": status,
         "trade_state_desc": _DESCRIPTIONS[status],
@@ -132,10 +131,27 @@ def shown(trade: Trade, status: str) -> Node:
         "bank_type": "OTHERS",
         "attach": trade.details.get("attach", ""),
         "success_time": timing.beijing_rfc3339(trade.paid_ts or timing.now()),
-        "payer": {"openid": openid_of(trade.details["appid"])},
+        "payer": _payer(trade),
         "amount": {**money, "currency": "CNY", "payer_currency": "CNY"},
         "promotion_detail": [],
     }
+
+
+def sellers(trade: Trade) -> dict[str, str]:
+    """Whose order it is, as answers and notifications say it.  Pure."""
+    facts = trade.details
+    if "sub_mchid" not in facts:
+        return {"mchid": trade.app_id, "appid": facts["appid"]}
+    names = ("sp_appid", "sub_appid", "sub_mchid")
+    return {"sp_mchid": trade.app_id, **{name: facts[name] for name in names if facts.get(name)}}
+
+
+def _payer(trade: Trade) -> dict[str, str]:
+    facts = trade.details
+    if "sub_mchid" not in facts:
+        return {"openid": openid_of(facts["appid"])}
+    names = {"sp_openid": "sp_appid", "sub_openid": "sub_appid"}
+    return {name: openid_of(facts[appid]) for name, appid in names.items() if facts.get(appid)}
 
 
 def _again(call: Call, known: Trade, wish: Offer) -> Trade:
@@ -160,15 +176,12 @@ def _prepay_id(call: Call, trade: Trade) -> str:
 
 
 def _wish(call: Call) -> Offer:
-    appid = call.text("/appid", 32, required=True)
-    call.check_mchid(call.text("/mchid", 32), "/mchid", "body")
-    if appid not in (call.merchant.appid, call.merchant.mobile_appid):
-        raise Refusal("APPID_MCHID_NOT_MATCH")
+    sold_by = call.sellers()
     out_trade_no = call.text("/out_trade_no", 32, required=True)
     if OUT_TRADE_NO.fullmatch(out_trade_no) is None:
         raise bad_field("/out_trade_no", out_trade_no, "只能是6到32个字母、数字和_-|*")
     now, product = timing.now(), call.name
-    details = _details(call, appid)
+    details = sold_by | _details(call, sold_by["appid"])
     expires_ts = call.moment("/time_expire")
     if expires_ts is not None:
         longest_s = _LIFE_MAX_S.get(product, _LIFE_MAX_OTHERS_S)
@@ -199,16 +212,24 @@ def _details(call: Call, appid: str) -> dict[str, str]:
     for pointer, kind in (("/detail", dict), ("/settle_info", dict), ("/support_fapiao", bool)):
         if not isinstance(call.at(pointer), kind | None):
             raise bad_field(pointer, call.at(pointer), "类型不正确")
-    openid = call.text("/payer/openid", 128, required=call.name == "jsapi")
+    name = _openid_name(call)
+    openid = call.text(f"/payer/{name}", 128, required=call.name == "jsapi")
     if openid and openid != openid_of(appid):
-        raise bad_field("/payer/openid", openid, "appid和openid不匹配")
+        raise bad_field(f"/payer/{name}", openid, "appid和openid不匹配")
     scene = call.name == "h5"
     address = call.text("/scene_info/payer_client_ip", 45, required=scene)
     kind_of_h5 = call.text("/scene_info/h5_info/type", 32, required=scene)
     if kind_of_h5 not in ("", "Wap", "iOS", "Android"):
         raise bad_field("/scene_info/h5_info/type", kind_of_h5, "不是Wap、iOS或Android")
     call.text("/goods_tag", 32)
-    return {"appid": appid, "attach": call.text("/attach", 128), "openid": openid, "payer_ip": address}
+    return {"attach": call.text("/attach", 128), "openid": openid, "payer_ip": address}
+
+
+def _openid_name(call: Call) -> str:
+    """Under which of the two a service provider's payer is known is for it to choose."""
+    if not call.is_partner:
+        return "openid"
+    return "sub_openid" if call.text("/sub_appid", 32) else "sp_openid"
 
 
 def _fingerprint(call: Call) -> str:

@@ -11,6 +11,7 @@ from sandbox import shopper, timing, trades
 from sandbox.trades import Refund, State, Trade
 from sandbox.wechatpay.calls import OUT_REFUND_NO, Call
 from sandbox.wechatpay.merchants import NETWORK
+from sandbox.wechatpay.orders import sellers
 from sandbox.wechatpay.wire import Node, Refusal, bad_field
 
 _PARTS_MAX = 50
@@ -86,8 +87,9 @@ def shown(trade: Trade, item: Refund) -> Node:
 
 def notice(trade: Trade, item: Refund) -> Node:
     """A refund as a notification tells it: the word is ``refund_status``, and there is no channel.  Pure."""
+    owners = {name: text for name, text in sellers(trade).items() if name.endswith("mchid")}
     node: Node = {
-        "mchid": trade.app_id,
+        **owners,
         "out_trade_no": trade.out_trade_no,
         "transaction_id": trade.trade_no,
         "out_refund_no": item.out_refund_no,
@@ -108,7 +110,7 @@ def _amounts(trade: Trade, item: Refund) -> dict[str, int]:
 
 def _current(call: Call, out_refund_no: str) -> Node:
     pair = trades.refund_of_number(call.db, NETWORK, call.merchant.mchid, out_refund_no)
-    if pair is None:
+    if pair is None or not call.is_about(pair[0]):
         raise Refusal("RESOURCE_NOT_EXISTS", "退款单不存在")
     trade = shopper.progress(call.box, call.db, pair[0])
     items = {item.out_refund_no: item for item in trades.refunds_of(call.db, trade)}

@@ -14,7 +14,7 @@ from werkzeug.test import TestResponse
 from tests.conftest import Shop
 
 ROOMS = (
-    *("merchants", "door", "security", "policy", "team", "audit", "branding", "provider_accounts"),
+    *("merchants", "door", "security", "policy", "team", "audit", "branding", "provider_accounts", "routing"),
     *("charges", "lists", "printing", "batch", "code_printing", "simulator"),
     *("till", "shifts", "refunds", "ledger", "statements", "members"),
     *("codes", "stores", "webhooks", "keys", "request_logs", "epay"),

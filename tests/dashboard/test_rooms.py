@@ -28,9 +28,11 @@ from app.db import table_of, transaction
 from app.epay import orders, switch, wire
 from app.epay.models import EpayFront
 from app.ids import new_id
-from app.merchants import accounts, keys, people, stores, team
+from app.merchants import accounts, keys, people, routing_rules, stores, team
 from app.merchants.actor import ALL, SERVER, Actor
 from app.merchants.models import ApiKey, Invitation, Merchant, Passkey, Session, User
+from app.merchants.routing import Share
+from app.merchants.routing_rules import RuleTerms
 from app.merchants.sessions import Browser
 from app.merchants.stores import StoreTerms
 from app.merchants.team import NewPerson
@@ -81,6 +83,8 @@ def full_shop(shop: Shop, far_side: AlipayFarSide, text: str = "一杯拿铁") -
         [code] = codes.create_series(tx, shop.id, terms, [text[:40]], livemode=False, series=text)
     with transaction() as tx:
         begin_charge(tx, code, Money(1250, "CNY"))
+    share = Share(shop.account_id, 1)
+    route = RuleTerms("alipay", text[:80], (share,), currency="CNY", min_minor=10**9, store_id=store.id)
     owner = Actor(shop.email, ALL, "owner", shop.user_id)
     shift_id = shifts.open_shift(shop.id, livemode=False, float_minor=100, by=owner).id
     with transaction() as tx:
@@ -119,6 +123,7 @@ def full_shop(shop: Shop, far_side: AlipayFarSide, text: str = "一杯拿铁") -
         "store_id": store.id,
         "shift_id": shift_id,
         "account_id": shop.account_id,
+        "routing_rule_id": routing_rules.add_rule(shop.id, route, livemode=False),
         "request_id": request_id,
         "order_id": order.id,
         "view_id": books.row_of(SavedView, merchant_id=shop.id).id,

@@ -164,6 +164,13 @@ def test_refunds_are_triggered_for_real(house, event):
     assert [one["type"] for one in json.loads(came.stdout)["events"]] == ["refund.created", event]
 
 
+def test_an_account_fails_and_recovers_for_real(house):
+    came = house.flask("trigger", "provider_account.recovered", "--json")
+    assert came.returncode == 0, came.stdout + came.stderr
+    told = [one["type"] for one in json.loads(came.stdout)["events"]]
+    assert told == ["provider_account.unhealthy", "provider_account.recovered"]
+
+
 class TestShop:
     def test_what_is_paid_is_shipped_once_however_often_the_news_comes(self, house, tmp_path):
         with started(house, tmp_path, *python("shop/shop.py")) as shop:

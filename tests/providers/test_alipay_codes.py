@@ -112,7 +112,9 @@ def test_no_sub_code_ever_makes_a_query_say_paid_failed_or_closed(
 ) -> None:
     wire.gives(far.refused("alipay.trade.query", word))
     if verdict is Verdict.ABSENT:
-        assert alipay.query(REF) == PaymentResult(REF.out_trade_no, Outcome.PENDING, provider_status=word)
+        assert alipay.query(REF) == PaymentResult(
+            REF.out_trade_no, Outcome.PENDING, provider_status=word, is_absent=True
+        )
         return
     with pytest.raises(ProviderUnreachable if verdict is Verdict.UNKNOWN else ProviderRejected):
         alipay.query(REF)

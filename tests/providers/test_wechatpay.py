@@ -342,7 +342,9 @@ def test_an_order_that_is_not_there_is_pending(
     is_signed: bool, code: str, wechatpay: WechatPay, wire: Wire
 ) -> None:
     wire.gives(far.refused(404, code) if is_signed else far.unsigned({"code": code}, 404))
-    assert wechatpay.query(UNASKED) == PaymentResult(REF.out_trade_no, Outcome.PENDING, provider_status=code)
+    assert wechatpay.query(UNASKED) == PaymentResult(
+        REF.out_trade_no, Outcome.PENDING, provider_status=code, is_absent=is_signed
+    )
 
 
 def test_a_payment_that_is_being_refunded_was_paid(wechatpay: WechatPay, wire: Wire) -> None:

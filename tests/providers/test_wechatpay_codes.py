@@ -148,7 +148,7 @@ def test_no_code_ever_makes_a_query_say_paid_failed_or_closed(
 ) -> None:
     wire.gives(far.refused(status, code))
     if verdict is Verdict.ABSENT:
-        absent = PaymentResult(REF.out_trade_no, Outcome.PENDING, provider_status=code)
+        absent = PaymentResult(REF.out_trade_no, Outcome.PENDING, provider_status=code, is_absent=True)
         assert wechatpay.query(UNASKED) == absent
         wire.gives(far.refused(status, code))
         assert wechatpay.query_refund(REFUND).outcome is Outcome.PENDING

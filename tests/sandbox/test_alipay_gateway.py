@@ -71,7 +71,7 @@ QUERY = "alipay.trade.query"
         ({"version": "2.0"}, "40002", "isv.invalid-version"),
         ({"timestamp": "yesterday"}, "40002", "isv.invalid-timestamp"),
         ({"timestamp": "2020-01-01 00:00:00"}, "40002", "isv.invalid-timestamp"),
-        ({"app_auth_token": "x"}, "20001", "aop.invalid-auth-token"),
+        ({"app_auth_token": "x"}, "20001", "aop.invalid-app-auth-token"),
         ({"method": "alipay.trade.app.pay"}, "40006", "isv.insufficient-isv-permissions"),
         ({"biz_content": "{"}, "40002", "isv.invalid-parameter"),
     ],
