@@ -54,6 +54,10 @@ WORDS = {
     Action.PROVIDER_ENABLED: _l("Provider connected again"),
     Action.PROVIDER_DISABLED: _l("Provider disconnected"),
     Action.RATE_ADDED: _l("Fee rate added"),
+    Action.BILL_UPLOADED: _l("Bill brought by hand"),
+    Action.DISCREPANCY_CHANGED: _l("Discrepancy noted"),
+    Action.DISCREPANCY_RESOLVED: _l("Discrepancy resolved"),
+    Action.DISCREPANCY_REOPENED: _l("Discrepancy opened again"),
     Action.MEMBER_ADDED: _l("Member added"),
     Action.MEMBER_CHANGED: _l("Member changed"),
     Action.MEMBER_ADJUSTED: _l("Member's balance changed by hand"),
@@ -61,6 +65,8 @@ WORDS = {
     Action.BONUS_RULE_WITHDRAWN: _l("Bonus rule taken back"),
 }
 KINDS = {
+    "bill": _l("Bills"),
+    "discrepancy": _l("Discrepancies"),
     "sign_in": _l("Sign-ins"),
     "session": _l("Browsers"),
     "password": _l("Passwords"),
