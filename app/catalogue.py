@@ -14,6 +14,7 @@ from app.charges.refunds_api import RefundAnswer
 from app.charges.routing_api import ProviderAccountAnswer
 from app.members.api import MemberAnswer, MovementAnswer
 from app.members.topups_api import TopupAnswer
+from app.reconciliation.api import DiscrepancyAnswer, ReconciliationAnswer
 from app.webhooks import types
 from app.webhooks.schema import EndpointAnswer
 
@@ -28,6 +29,8 @@ WHEN = {
     types.REFUND_CREATED: "Money is to go back, and counts against its charge from now on.",
     types.REFUND_SUCCEEDED: "The wallet says that it went back.",
     types.REFUND_FAILED: "Nothing went back, and the amount can be refunded again.",
+    types.RECONCILIATION_COMPLETED: "A bill of a day was held against your books, or anew with another end.",
+    types.DISCREPANCY_OPENED: "Bill and books differ in something; the first 100 of a day are told.",
     types.TOPUP_SUCCEEDED: "It is settled, and on the member's balance.",
     types.TOPUP_REFUNDED: "The wallet says that a refund of it went back.  The balance had gone before.",
     types.MEMBER_BALANCE_CHANGED: "What a member has to spend is more or less than before.",
@@ -40,6 +43,8 @@ WHEN = {
 _OBJECTS: dict[str, type[BaseModel]] = {
     "charge": ChargeAnswer,
     "refund": RefundAnswer,
+    "reconciliation": ReconciliationAnswer,
+    "discrepancy": DiscrepancyAnswer,
     "topup": TopupAnswer,
     "member": MemberAnswer,
     "provider_account": ProviderAccountAnswer,

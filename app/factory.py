@@ -76,6 +76,9 @@ from app.merchants import (
     team_views,
 )
 from app.merchants import views as merchants_views
+from app.reconciliation import api as reconciliation_api
+from app.reconciliation import discrepancies_views, papers_views
+from app.reconciliation import views as reconciliation_views
 from app.webhooks import api as webhooks_api
 from app.webhooks import outbox, types
 from app.webhooks import views as webhooks_views
@@ -90,6 +93,8 @@ APIS = (
     counter_api.bp,
     refunds_api.bp,
     balance_api.bp,
+    reconciliation_api.bp,
+    reconciliation_api.discrepancies_bp,
     members_api.bp,
     topups_api.bp,
     debits_api.bp,
@@ -127,6 +132,9 @@ ROOMS = (
     refunds_views.bp,
     ledger_views.bp,
     statement_views.bp,
+    reconciliation_views.bp,
+    papers_views.bp,
+    discrepancies_views.bp,
     members_views.bp,
     codes_room_views.bp,
     codes_print_views.bp,

@@ -15,12 +15,14 @@ from app.merchants.journal import Journal, Line
 from app.merchants.logs_api import LOG_ROUTE
 from app.qr.print.logo import FILE_BYTES_MAX as LOGO_BYTES_MAX
 from app.rates import Verdict
+from app.reconciliation.files import FILE_BYTES_MAX as BILL_BYTES_MAX
 from app.runtime import settings
 
 # Addresses that take a file: how many bytes; a form has its frame around it.
 _FILES = {
     "batch_api.create": BYTES_MAX,
     "batch.upload": BYTES_MAX + 64 * 1024,
+    "reconciliation.upload": BILL_BYTES_MAX + 64 * 1024,
     "branding.save": LOGO_BYTES_MAX + 64 * 1024,
 }
 _JOURNAL = "mafu.journal"

@@ -20,7 +20,7 @@ from flask import Flask
 
 from app import clock, heartbeat, queue
 from app.callbacks.retention import forget_old_bodies
-from app.charges import bills, outcomes, proving, refund_sending, sweeps
+from app.charges import outcomes, proving, refund_sending, sweeps
 from app.codes import quiet, tally
 from app.db import moment, reading, transaction
 from app.epay import notices
@@ -29,6 +29,7 @@ from app.http import Sender
 from app.ids import new_id
 from app.merchants import idempotency, journal
 from app.queue import Claim, Kind
+from app.reconciliation import files, schedule
 from app.runtime import settings
 from app.webhooks import endpoints, retention
 from app.webhooks.courier import Courier
@@ -41,19 +42,20 @@ JOBS: dict[Kind, Callable[[Claim], None]] = {
     Kind.EXPIRE: sweeps.expire_charge,
     Kind.REFUND: refund_sending.pursue,
     Kind.ACCOUNT: outcomes.follow,
-    Kind.BILL: bills.follow,
+    Kind.BILL: schedule.follow,
     Kind.QUIET: quiet.watch,
     Kind.LEDGER: proving.go_on,
 }
 CHORES: tuple[Callable[[], object], ...] = (
     idempotency.forget_old,
     journal.forget_old,
-    bills.schedule,
+    schedule.schedule,
     proving.schedule,
     retention.forget_old,
     notices.forget_old,
     forget_old_bodies,
     tally.forget_old,
+    files.forget_old,
 )
 CHORES_EVERY_S = 3600.0
 

@@ -55,7 +55,7 @@ def fill_fees(shop: Shop) -> None:
     for minor in (10_000, 20_000):
         make_paid(shop, minor=minor)
     with transaction() as tx:
-        assert fees.correct_fee(tx, shop.id, row_of(Attempt, received_minor=20_000).id, 119)
+        assert fees.correct_fees(tx, shop.id, {row_of(Attempt, received_minor=20_000).id: 119})
 
 
 def fill_members(shop: Shop) -> None:

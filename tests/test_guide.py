@@ -18,6 +18,7 @@ from app.ids import new_id
 from tests.api.calls import Api
 from tests.books import later, log_call, make_paid, pay
 from tests.conftest import Shop
+from tests.reconciliation.plain import reconcile_a_day
 
 ONLY_SQLITE = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 CURL = re.compile(r"<pre[^>]* data-curl>(.*?)</pre>", re.DOTALL)
@@ -33,6 +34,7 @@ def real_things(app: Flask, shop: Shop) -> dict[str, str]:
     api = Api(app.test_client(), shop.key)
     endpoints = api.get("/v1/webhook_endpoints").get_json()["data"]  # there may be only so many
     endpoint = endpoints[0] if endpoints else api.endpoint().get_json()  # before what it is told of
+    day = reconcile_a_day(shop.account_id)
     return {
         "ch": api.charge().get_json()["id"],
         "paid": make_paid(shop).id,
@@ -43,6 +45,8 @@ def real_things(app: Flask, shop: Shop) -> dict[str, str]:
         "key": api.post("/v1/api_keys", {"name": "till", "scopes": ["charges:read"]}).get_json()["id"],
         "req": log_call(shop.id, "key_1"),
         "qr": api.post("/v1/qr_codes", {"name": "堂食"}).get_json()["id"],
+        "rec": day["reconciliation_id"],
+        "dis": day["discrepancy_id"],
         "st": api.post("/v1/stores", {"name": "武康路店"}).get_json()["id"],
         **members_things(api),
     }
@@ -69,7 +73,9 @@ def run_curl(app: Flask, text: str, shop: Shop, things: dict[str, str]) -> Any:
     if "/v1/refunds" in text and '{"charge"' in text:
         things = {**things, "ch": things["paid"]}
     text = re.sub(
-        r"\b(ch|re|we|evt|dlv|key|req|qr|st|mb|tu|db|br)_[0-9a-z]{26}", lambda found: things[found[1]], text
+        r"\b(ch|re|rec|dis|we|evt|dlv|key|req|qr|st|mb|tu|db|br)_[0-9a-z]{26}",
+        lambda found: things[found[1]],
+        text,
     )
     text = text.replace("$MAFU_KEY", shop.key).replace("order-20260115-0042", things["req"])
     words = shlex.split(text.replace("\\\n", " "))

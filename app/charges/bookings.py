@@ -14,7 +14,7 @@ from sqlalchemy import Connection
 
 from app.charges.states import Deed, RefundState
 from app.ledger import events
-from app.ledger.post import Posting, Transfer, post
+from app.ledger.post import Posting, Transfer, post, post_many
 
 PAYING = (Deed.ACCEPTED, Deed.MATCHED)  # what makes a charge take money that had waited
 
@@ -47,9 +47,28 @@ def post_declined(tx: Connection, refund: Any) -> None:
     _post_refund(tx, refund, _released(refund))
 
 
-def post_fee_adjusted(tx: Connection, attempt: Any, *, livemode: bool) -> None:
-    """A provider's bill names another fee than was foreseen.  A step."""
-    _post(tx, attempt, livemode, _fee_adjusted(attempt))
+def post_fees_adjusted(tx: Connection, attempts: Sequence[Any], *, livemode: bool) -> None:
+    """A provider's bill names other fees than were foreseen.  A step."""
+    post_many(
+        tx,
+        [
+            Posting(each.merchant_id, livemode, each.received_currency, each.id, transfers)
+            for each in attempts
+            if (transfers := _fee_adjusted(each))
+        ],
+    )
+
+
+def post_fees_back(tx: Connection, refunds: Sequence[Any]) -> None:
+    """With these refunds, which have the ``account_id`` of their payment, fees came back.  A step."""
+    post_many(
+        tx,
+        [
+            Posting(each.merchant_id, each.livemode, each.currency, each.attempt_id, transfers)
+            for each in refunds
+            if (transfers := _fee_back(each, each.account_id))
+        ],
+    )
 
 
 def history_of(
@@ -77,6 +96,9 @@ def history_of(
         if refund.state in (RefundState.SUCCEEDED, RefundState.FAILED):
             end = _end(refund, attempt.account_id, had_failed=refund.id in failed)
             told.append((ended_at, end))
+        told += [
+            (refund.finished_at or refund.created_at, each) for each in _fee_back(refund, attempt.account_id)
+        ]
     return sorted(told, key=lambda pair: pair[0])
 
 
@@ -102,6 +124,11 @@ def _fee_adjusted(attempt: Any) -> list[Transfer]:
     if attempt.fee_billed_minor is None or not more_minor:
         return []
     return [events.fee_adjusted(attempt.account_id, attempt.id, more_minor, attempt.charge_id)]
+
+
+def _fee_back(refund: Any, account_id: str) -> list[Transfer]:
+    minor = getattr(refund, "fee_back_minor", None)  # rows as they were at migration 0013 have none
+    return [events.fee_back(account_id, refund.id, minor, refund.charge_id)] if minor else []
 
 
 def _decision(decision: Any) -> list[Transfer]:

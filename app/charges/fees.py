@@ -1,59 +1,107 @@
-"""What a provider kept of a payment after all: its bill corrects what was foreseen, once."""
+"""What a provider kept of payments after all: its bill corrects what was foreseen, once."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
 from app.charges import bookings
-from app.charges.models import Attempt
-from app.db import table_of
-from app.errors import Conflict, InvalidRequest, NotFound
+from app.charges.models import Attempt, Refund
+from app.charges.states import RefundState
+from app.db import is_among, table_of
 from app.merchants.models import ProviderAccount
 
-_attempts, _accounts = table_of(Attempt), table_of(ProviderAccount)
+_attempts, _refunds, _accounts = table_of(Attempt), table_of(Refund), table_of(ProviderAccount)
 _LOCK: sa.Select[Any] = (
     sa.select(*_attempts.c, _accounts.c.livemode)
     .join(
         _accounts,
         sa.and_(_accounts.c.merchant_id == _attempts.c.merchant_id, _accounts.c.id == _attempts.c.account_id),
     )
+    .where(_attempts.c.merchant_id == sa.bindparam("merchant_id"), is_among(_attempts.c.id, "ids"))
+    .order_by(_attempts.c.id)
+)
+_LOCK_FOR_UPDATE = _LOCK.with_for_update(of=_attempts)
+_BILL = (
+    sa.update(Attempt)
     .where(
-        _attempts.c.merchant_id == sa.bindparam("merchant_id"), _attempts.c.id == sa.bindparam("attempt_id")
+        _attempts.c.merchant_id == sa.bindparam("of_merchant_id"),
+        _attempts.c.id == sa.bindparam("of_id"),
+        _attempts.c.fee_billed_minor.is_(None),
     )
-    .with_for_update(of=_attempts)
+    .values(fee_billed_minor=sa.bindparam("billed_minor"))
+)
+_REFUNDS: sa.Select[Any] = (
+    sa.select(*_refunds.c, _attempts.c.account_id)
+    .join(
+        _attempts,
+        sa.and_(_attempts.c.merchant_id == _refunds.c.merchant_id, _attempts.c.id == _refunds.c.attempt_id),
+    )
+    .where(
+        _refunds.c.merchant_id == sa.bindparam("merchant_id"),
+        is_among(_refunds.c.id, "ids"),
+        _refunds.c.state == RefundState.SUCCEEDED,
+    )
+    .order_by(_refunds.c.id)
+)
+_REFUNDS_FOR_UPDATE = _REFUNDS.with_for_update(of=_refunds)
+_GIVE_BACK = (
+    sa.update(Refund)
+    .where(
+        _refunds.c.merchant_id == sa.bindparam("of_merchant_id"),
+        _refunds.c.id == sa.bindparam("of_id"),
+        _refunds.c.fee_back_minor.is_(None),
+    )
+    .values(fee_back_minor=sa.bindparam("back_minor"))
 )
 
 
-def correct_fee(tx: Connection, merchant_id: str, attempt_id: str, billed_minor: int) -> bool:
-    """Book the fee of a payment as its provider's bill says.  A step.  False if that was done before.
-
-    The same bill read again changes nothing.  Raises NotFound, InvalidRequest (a fee is no more than what
-    came in), or Conflict: another bill said otherwise, or no money came in.
-    """
-    attempt = tx.execute(_LOCK, {"merchant_id": merchant_id, "attempt_id": attempt_id[:40]}).first()
-    if attempt is None:
-        raise NotFound("no such attempt")
+def refusal_of(attempt: Any, billed_minor: int) -> str | None:
+    """Why a fee is not booked as a bill says it, or None if it is, or was.  Pure."""
     if attempt.received_minor is None:
-        raise Conflict("no money came of this attempt", code="not_paid")
+        return "no money came of this attempt"
     if not 0 <= billed_minor <= attempt.received_minor:
-        raise InvalidRequest("a fee is 0 to all of the payment", param="billed_minor")
-    if attempt.fee_billed_minor is not None:
-        if attempt.fee_billed_minor != billed_minor:
-            raise Conflict(f"it was billed as {attempt.fee_billed_minor} before", code="fee_billed")
-        return False
-    corrected = tx.execute(
-        sa.update(_attempts)
-        .where(
-            _attempts.c.merchant_id == merchant_id,
-            _attempts.c.id == attempt.id,
-            _attempts.c.fee_billed_minor.is_(None),
+        return "a fee is 0 to all of the payment"
+    if attempt.fee_billed_minor not in (None, billed_minor):
+        return f"it was billed as {attempt.fee_billed_minor} before"
+    return None
+
+
+def correct_fees(tx: Connection, merchant_id: str, billed: Mapping[str, int]) -> set[str]:
+    """Book the fees of payments, by attempt, as their provider's bill says.  A step.
+
+    The attempts of which something was booked: not of those billed before, nor where ``refusal_of`` says why.
+    """
+    which = {"merchant_id": merchant_id, "ids": list(billed)}
+    new = {
+        row.id: row
+        for row in tx.execute(_LOCK_FOR_UPDATE, which)
+        if row.fee_billed_minor is None and refusal_of(row, billed[row.id]) is None
+    }
+    if new:
+        tx.execute(
+            _BILL,
+            [{"of_merchant_id": merchant_id, "of_id": each, "billed_minor": billed[each]} for each in new],
         )
-        .values(fee_billed_minor=billed_minor)
-        .returning(*_attempts.c)
-    ).one()
-    if billed_minor != (attempt.fee_minor or 0):
-        bookings.post_fee_adjusted(tx, corrected, livemode=attempt.livemode)
-    return True
+        rows = tx.execute(_LOCK, {"merchant_id": merchant_id, "ids": list(new)}).all()
+        bookings.post_fees_adjusted(tx, rows, livemode=rows[0].livemode)
+    return set(new)
+
+
+def give_back(tx: Connection, merchant_id: str, back: Mapping[str, int]) -> set[str]:
+    """Book what came back of fees with refunds, by refund, as the bill says.  A step.
+
+    The refunds of which something was booked: only such as have gone back, and once each.
+    """
+    which = {"merchant_id": merchant_id, "ids": list(back)}
+    new = [row.id for row in tx.execute(_REFUNDS_FOR_UPDATE, which) if row.fee_back_minor is None]
+    if new:
+        tx.execute(
+            _GIVE_BACK,
+            [{"of_merchant_id": merchant_id, "of_id": each, "back_minor": back[each]} for each in new],
+        )
+        bookings.post_fees_back(tx, tx.execute(_REFUNDS, {"merchant_id": merchant_id, "ids": new}).all())
+    return set(new)

@@ -226,6 +226,7 @@ class Refund(Base):
     decided_by: Mapped[str | None] = mapped_column(sa.String(254))  # who approved or declined it
     replaces: Mapped[str | None] = mapped_column(sa.String(40))  # the failed refund that this one repeats
     provider_ref: Mapped[str | None] = mapped_column(sa.String(64))
+    fee_back_minor: Mapped[int | None]  # of the payment's fee, what came back with it, by its provider's bill
     pending_reason: Mapped[str | None] = mapped_column(sa.String(64))  # why it waits for a person over there
     failure_code: Mapped[str | None] = mapped_column(sa.String(64))
     created_at: Mapped[datetime]

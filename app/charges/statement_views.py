@@ -27,6 +27,7 @@ _EVENTS = {
     Event.PAYMENT: _l("Payment"),
     Event.FEE: _l("Fee"),
     Event.FEE_ADJUSTED: _l("Fee corrected by the bill"),
+    Event.FEE_BACK: _l("Fee given back with a refund"),
     Event.CREDITED: _l("Credited by a person"),
     Event.SET_ASIDE: _l("Settled elsewhere"),
     Event.REFUND_RESERVED: _l("Refund reserved"),

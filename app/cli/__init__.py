@@ -14,6 +14,7 @@ from app.cli.events import events_group
 from app.cli.grade import webhooks_group
 from app.cli.ledger import ledger_group
 from app.cli.listen import listen_command
+from app.cli.reconciliation import reconcile_group
 from app.cli.records import charge_group, endpoint_group, key_group, merchant_group
 from app.cli.serve import serve_command
 from app.cli.simulate import simulate_group
@@ -30,6 +31,7 @@ COMMANDS = (
     user_group,
     audit_group,
     ledger_group,
+    reconcile_group,
     key_group,
     account_group,
     endpoint_group,

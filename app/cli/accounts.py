@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
-from datetime import datetime
 from typing import IO
 
 import click
 from flask.cli import AppGroup, with_appcontext
 
-from app.charges import bills, rekeying
+from app.charges import rekeying
 from app.cli import output
 from app.cli.records import live_option, merchant_id_of, merchant_option
 from app.errors import InvalidRequest
@@ -106,24 +104,6 @@ def list_accounts(whose: str, live: bool, as_json: bool) -> None:
         )
     for row in [] if as_json else rows:
         output.say(f"{row.id}  {row.provider}  {row.name}")
-
-
-@account_group.command("bill")
-@click.argument("account_id")
-@click.argument("day", type=click.DateTime(["%Y-%m-%d"]))
-@output.json_option
-@with_appcontext
-@output.told
-def read_bill(account_id: str, day: datetime, as_json: bool) -> None:
-    """Go through the provider's bill of DAY (Beijing's) and settle what is still open here.
-
-    The worker does so every morning; doing it again is harmless.
-    """
-    tally = asdict(bills.go_through(account_id, day.date()))
-    if as_json:
-        output.say_json(tally)
-    else:
-        output.say_facts({name.replace("_", " "): str(count) for name, count in tally.items()})
 
 
 def _read(file: IO[bytes]) -> dict[str, str]:

@@ -23,6 +23,7 @@ class Event(StrEnum):
     REFUND_SUCCEEDED = "refund_succeeded"
     REFUND_FAILED = "refund_failed"  # or declined: what was reserved is free again
     REFUND_CONTRADICTED = "refund_contradicted"  # went back after all, after it had failed
+    FEE_BACK = "fee_back"  # of a refund: its provider gave back so much of the fee
     # Of a movement of a member's purse: of what was paid in, and of the bonus.
     TOPUP = "topup"
     TOPUP_BONUS = "topup_bonus"
@@ -70,6 +71,11 @@ def fee_adjusted(account_id: str, attempt_id: str, more_minor: int, charge_id: s
     sides = (Kind.FEES, clearing(account_id))
     debit, credit = sides if more_minor > 0 else sides[::-1]
     return Transfer(Event.FEE_ADJUSTED, attempt_id, debit, credit, abs(more_minor), charge_id)
+
+
+def fee_back(account_id: str, refund_id: str, minor: int, charge_id: str | None) -> Transfer:
+    """A provider gives back a part of its fee with a refund."""
+    return Transfer(Event.FEE_BACK, refund_id, clearing(account_id), Kind.FEES, minor, charge_id)
 
 
 def credited(decision_id: str, minor: int, charge_id: str | None) -> Transfer:

@@ -54,6 +54,12 @@ def post(tx: Connection, posting: Posting) -> None:
         insert_many(tx, _entries, rows)
 
 
+def post_many(tx: Connection, postings: Sequence[Posting]) -> None:
+    """Write several, of several payments, in one INSERT.  A step."""
+    now = moment(tx)
+    insert_many(tx, _entries, [row for posting in postings for row in rows_of(posting, now)])
+
+
 def rows_of(posting: Posting, posted_at: datetime) -> list[dict[str, Any]]:
     """A posting as rows of the table.  Pure."""
     return [

@@ -54,6 +54,10 @@ WORDS = {
     Action.PROVIDER_ENABLED: _l("Provider connected again"),
     Action.PROVIDER_DISABLED: _l("Provider disconnected"),
     Action.RATE_ADDED: _l("Fee rate added"),
+    Action.BILL_UPLOADED: _l("Bill brought by hand"),
+    Action.DISCREPANCY_CHANGED: _l("Discrepancy noted"),
+    Action.DISCREPANCY_RESOLVED: _l("Discrepancy resolved"),
+    Action.DISCREPANCY_REOPENED: _l("Discrepancy opened again"),
     Action.MEMBER_ADDED: _l("Member added"),
     Action.MEMBER_CHANGED: _l("Member changed"),
     Action.MEMBER_ADJUSTED: _l("Member's balance changed by hand"),
@@ -67,6 +71,8 @@ WORDS = {
     Action.ROUTING_DELETED: _l("Routing rule deleted"),
 }
 KINDS = {
+    "bill": _l("Bills"),
+    "discrepancy": _l("Discrepancies"),
     "sign_in": _l("Sign-ins"),
     "session": _l("Browsers"),
     "password": _l("Passwords"),

@@ -27,6 +27,8 @@ class Permission(StrEnum):
     UNCLAIMED_READ = "unclaimed:read"
     UNCLAIMED_WRITE = "unclaimed:write"
     LEDGER_READ = "ledger:read"  # balances, statements, entries
+    RECONCILIATION_READ = "reconciliation:read"  # bills, statements, discrepancies
+    RECONCILIATION_WRITE = "reconciliation:write"  # resolve, upload a bill, have a day read again
     MEMBERS_READ = "members:read"  # of the merchant's app: who they are and what they have to spend
     MEMBERS_WRITE = "members:write"  # add, rename, block; what is given on top of a top-up
     MEMBERS_ADJUST = "members:adjust"  # give and take by hand
@@ -58,8 +60,10 @@ class Role(StrEnum):
 
 
 _P = Permission
+# An accountant also resolves discrepancies: whoever finds out why the books differ says so.
 _READ_BOOKS = {
     *(_P.HOME_READ, _P.CHARGES_READ, _P.REFUNDS_READ, _P.UNCLAIMED_READ, _P.INCIDENTS_READ),
+    *(_P.LEDGER_READ, _P.RECONCILIATION_READ, _P.RECONCILIATION_WRITE),
     _P.LEDGER_READ,
     _P.MEMBERS_READ,
 }
@@ -234,6 +238,20 @@ ROUTES: dict[str, Permission] = {
     "statements.download_csv": _P.LEDGER_READ,
     "statements.download_pdf": _P.LEDGER_READ,
     "ledger.add_rate": _P.PROVIDERS_WRITE,
+    "reconciliation.list_days": _P.RECONCILIATION_READ,
+    "reconciliation.show_day": _P.RECONCILIATION_READ,
+    "reconciliation.upload": _P.RECONCILIATION_WRITE,
+    "reconciliation.again": _P.RECONCILIATION_WRITE,
+    "reconciliation.download_bill": _P.RECONCILIATION_READ,
+    "reconciliation_papers.download_pdf": _P.RECONCILIATION_READ,
+    "reconciliation_papers.download_csv": _P.RECONCILIATION_READ,
+    "reconciliation_papers.download_json": _P.RECONCILIATION_READ,
+    "discrepancies.list_items": _P.RECONCILIATION_READ,
+    "discrepancies.show": _P.RECONCILIATION_READ,
+    "discrepancies.change": _P.RECONCILIATION_WRITE,
+    "discrepancies.resolve": _P.RECONCILIATION_WRITE,
+    "discrepancies.resolve_all": _P.RECONCILIATION_WRITE,
+    "discrepancies.reopen": _P.RECONCILIATION_WRITE,
     "members.list_members": _P.MEMBERS_READ,
     "members.add_member": _P.MEMBERS_WRITE,
     "members.show": _P.MEMBERS_READ,

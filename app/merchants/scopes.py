@@ -20,6 +20,7 @@ class Scope(StrEnum):
     REFUNDS_READ = "refunds:read"
     REFUNDS_WRITE = "refunds:write"
     BALANCE_READ = "balance:read"
+    RECONCILIATION_READ = "reconciliation:read"
     MEMBERS_READ = "members:read"
     MEMBERS_WRITE = "members:write"
     TOPUPS_READ = "topups:read"
@@ -54,6 +55,10 @@ ROUTES: dict[str, Scope] = {
     "refunds_api.list_all": Scope.REFUNDS_READ,
     "batch_api.create": Scope.CHARGES_WRITE,
     "balance_api.read": Scope.BALANCE_READ,
+    "reconciliations_api.list_all": Scope.RECONCILIATION_READ,
+    "reconciliations_api.read": Scope.RECONCILIATION_READ,
+    "discrepancies_api.list_all": Scope.RECONCILIATION_READ,
+    "discrepancies_api.read": Scope.RECONCILIATION_READ,
     "members_api.create": Scope.MEMBERS_WRITE,
     "members_api.list_all": Scope.MEMBERS_READ,
     "members_api.read": Scope.MEMBERS_READ,

@@ -39,6 +39,7 @@ from app.providers.alipay_gateway import Gateway, Verified
 from app.providers.base import (
     Ability,
     AppParams,
+    BillLine,
     CallBridge,
     CodeOrder,
     Credential,
@@ -56,7 +57,6 @@ from app.providers.base import (
     Reply,
     Scene,
     ShowQR,
-    StatementLine,
 )
 
 log = logging.getLogger(__name__)
@@ -319,7 +319,7 @@ class Alipay:
         """Seven bytes mean "heard"; anything else makes Alipay send again, 8 times within 25 hours."""
         return Reply(200, b"success" if accepted else b"failure", "text/plain; charset=utf-8")
 
-    def statement(self, day: date) -> Iterator[StatementLine]:
+    def fetch_bill(self, day: date) -> bytes:
         """The trade bill of a day, there from about 9:00 of the next.
 
         Alipay makes no bill for a day without trades and says the same as for one not made yet:
@@ -328,7 +328,11 @@ class Alipay:
         method = "alipay.data.dataservice.bill.downloadurl.query"
         biz = {"bill_date": day.isoformat(), "bill_type": "trade"}
         answer = _done(self._gateway.call(method, biz), method)
-        return alipay_bill.read_bill(self._gateway.download(answer.word("bill_download_url")))
+        return self._gateway.download(answer.word("bill_download_url"))
+
+    def read_bill(self, file: bytes, day: date) -> Iterator[BillLine]:
+        """The detail table in the zip; a merchant's own download is the same file."""
+        return alipay_bill.read_bill(file, self._account.seller_id, day)
 
     def _precreate(self, biz: Mapping[str, str], notify_url: str) -> str:
         biz = {**biz, "product_code": "FACE_TO_FACE_PAYMENT"}

@@ -12,11 +12,12 @@ import re
 import zipfile
 import zlib
 from collections.abc import Iterator, Mapping
+from datetime import date
 
 from app import clock
 from app.errors import ProviderUnreachable
 from app.money import Money
-from app.providers.base import StatementLine
+from app.providers.base import BillLine, StatementLine, UnreadLine
 
 log = logging.getLogger(__name__)
 
@@ -31,20 +32,21 @@ _AMOUNT, _FEE, _REFUND_NO = "订单金额（元）", "服务费（元）", "退�
 _NEEDED = frozenset({_TRADE_NO, _OUT_TRADE_NO, _KIND, _NAME, _CREATED, _FINISHED, _AMOUNT, _FEE, _REFUND_NO})
 _SUMMARY = "汇总"
 _MOMENT = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d")
+_ACCOUNT = re.compile(r"#账号：\[([0-9]+)\]")
+_SINCE = re.compile(r"#起始日期：\[(\d{4}年\d\d月\d\d日)")
 _BROKEN = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, csv.Error)
 
 
-def read_bill(archive: bytes) -> Iterator[StatementLine]:
+def read_bill(archive: bytes, seller_id: str = "", day: date | None = None) -> Iterator[BillLine]:
     """Yield the lines of the detail table in a bill's zip, in its order.
 
-    Raises ProviderUnreachable for anything that is not such a bill; a line that cannot be read stops
-    the reading, because money silently left out is worse than a bill fetched again.
+    Raises ProviderUnreachable for anything that is not such a bill, or the bill of another seller or day.
     """
     try:
         with zipfile.ZipFile(io.BytesIO(archive)) as bundle, bundle.open(_detail(bundle)) as packed:
             # GB18030 is a superset of GBK; a spoilt character in a product's name is no reason to stop.
             text = io.TextIOWrapper(packed, encoding="gb18030", errors="replace", newline="")
-            yield from _lines(csv.reader(text, quoting=csv.QUOTE_NONE))
+            yield from _lines(csv.reader(text, quoting=csv.QUOTE_NONE), seller_id, day)
     except _BROKEN as error:
         raise ProviderUnreachable("alipay's bill cannot be unpacked") from error
 
@@ -68,11 +70,14 @@ def _entry_name(entry: zipfile.ZipInfo) -> str:
     return entry.filename.encode("cp437", "replace").decode("gbk", "replace")
 
 
-def _lines(rows: Iterator[list[str]]) -> Iterator[StatementLine]:
+def _lines(rows: Iterator[list[str]], seller_id: str, day: date | None) -> Iterator[BillLine]:
     header: list[str] = []
     for number, row in enumerate(rows, start=1):
         cells = [cell.strip() for cell in row]  # numbers end with a tab, so that Excel keeps them whole
-        if not any(cells) or cells[0].startswith("#"):
+        if not any(cells):
+            continue
+        if cells[0].startswith("#"):
+            _check_head(cells[0], seller_id, day)
             continue
         if not header:
             header = [cell.replace("(", "（").replace(")", "）") for cell in cells]
@@ -80,11 +85,20 @@ def _lines(rows: Iterator[list[str]]) -> Iterator[StatementLine]:
                 raise ProviderUnreachable("alipay's bill lacks a column we need")
             continue
         try:
-            yield _line(dict(zip(header, _fitted(cells, header), strict=True)))
+            yield _line(dict(zip(header, _fitted(cells, header), strict=True)), number)
         except (ValueError, OverflowError) as error:
-            raise ProviderUnreachable(f"line {number} of alipay's bill cannot be read") from error
+            yield UnreadLine(number, str(error), ",".join(cells))
     if not header:
         raise ProviderUnreachable("alipay's bill has no header")
+
+
+def _check_head(comment: str, seller_id: str, day: date | None) -> None:
+    """The lines above the table say whose bill it is and of which day.  Raises ProviderUnreachable."""
+    whose, since = _ACCOUNT.match(comment), _SINCE.match(comment)
+    if seller_id and whose is not None and not whose[1].startswith(seller_id):
+        raise ProviderUnreachable("alipay's bill is another seller's")
+    if day is not None and since is not None and since[1] != f"{day:%Y年%m月%d日}":
+        raise ProviderUnreachable("alipay's bill is of another day")
 
 
 def _fitted(cells: list[str], header: list[str]) -> list[str]:
@@ -97,7 +111,7 @@ def _fitted(cells: list[str], header: list[str]) -> list[str]:
     return [*cells[:at], ",".join(cells[at : at + surplus + 1]), *cells[at + surplus + 1 :]]
 
 
-def _line(row: Mapping[str, str]) -> StatementLine:
+def _line(row: Mapping[str, str], number: int) -> StatementLine:
     """One row.  Raises ValueError."""
     amount = Money.from_major(row[_AMOUNT], "CNY")
     kind = KINDS.get(row[_KIND])
@@ -115,5 +129,6 @@ def _line(row: Mapping[str, str]) -> StatementLine:
         fee=Money.from_major(row[_FEE] or "0", "CNY"),  # already signed: negative leaves the merchant
         happened_at=clock.from_beijing(row[_FINISHED] or row[_CREATED]),
         out_refund_no=row[_REFUND_NO] or None,
+        number=number,
         raw=row,
     )

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from enum import StrEnum
 from typing import ClassVar, Protocol
 
@@ -63,6 +63,8 @@ class Info:
     # Words of refusal that speak of the merchant's account and of no shopper: credentials that count no more,
     # a merchant that is barred.  What comes before the last dot of a word is left out.
     account_faults: frozenset[str] = frozenset()
+    # When a day of its bills ends, counted from that day's midnight in Beijing.
+    bill_cut: timedelta = timedelta(hours=24)
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,7 +237,8 @@ class Reply:
 class StatementLine:
     """One line of a provider's bill.  Money that left the merchant is negative.
 
-    ``is_open``: a refund that had left the merchant and not arrived when the bill was made.
+    ``number`` counts the lines of its file.  ``is_open``: a refund that had left the merchant and not
+    arrived when the bill was made.  ``is_foreign``: the line names another merchant.
     """
 
     kind: str  # "payment" | "refund"
@@ -246,7 +249,21 @@ class StatementLine:
     happened_at: datetime
     out_refund_no: str | None = None
     is_open: bool = False
+    is_foreign: bool = False
+    number: int = 0
     raw: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class UnreadLine:
+    """A line of a bill that makes no sense.  It stops nothing, and a person is shown its ``text``."""
+
+    number: int
+    reason: str
+    text: str
+
+
+BillLine = StatementLine | UnreadLine
 
 
 @dataclass(frozen=True, slots=True)
@@ -347,6 +364,17 @@ class Provider(Protocol):
         """The manual's words for "heard" and for "send it again"."""
         ...
 
-    def statement(self, day: date) -> Iterator[StatementLine]:
-        """The bill of one day, Beijing time.  Raises ProviderRejected if it is not there yet."""
+    def fetch_bill(self, day: date) -> bytes:
+        """The file of one day (see ``bill_cut``), as it is packed over there.
+
+        Raises ProviderRejected if it is not there yet, or ProviderUnreachable.
+        """
+        ...
+
+    def read_bill(self, file: bytes, day: date) -> Iterator[BillLine]:
+        """The lines of such a file, in its order, unpacked as they are read.  Pure.
+
+        Raises ProviderUnreachable for anything that is not the bill of this merchant and day, also in the
+        middle of it; a line that makes no sense is handed on as such.
+        """
         ...

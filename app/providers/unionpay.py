@@ -33,6 +33,7 @@ from app.providers import handles, unionpay_account, unionpay_file, unionpay_res
 from app.providers.base import (
     Ability,
     AppParams,
+    BillLine,
     CodeOrder,
     Credential,
     Inbound,
@@ -49,7 +50,6 @@ from app.providers.base import (
     Reply,
     Scene,
     ShowQR,
-    StatementLine,
 )
 from app.providers.unionpay_codes import ACCOUNT_FAULTS, Verdict
 from app.providers.unionpay_gateway import Gateway, Verified
@@ -94,6 +94,7 @@ class UnionPay:
         abilities=frozenset({Ability.REFUND, Ability.PARTIAL_REFUND, Ability.STATEMENT}),
         pay_code="62[0-9]{17}",
         account_faults=ACCOUNT_FAULTS,
+        bill_cut=timedelta(hours=23),
     )
     credentials: ClassVar[tuple[Credential, ...]] = unionpay_account.CREDENTIALS
 
@@ -263,7 +264,7 @@ class UnionPay:
         """HTTP 200 means "heard", whatever the body; anything else makes UnionPay send again, 5 times."""
         return Reply(200 if accepted else 400, b"ok" if accepted else b"fail", "text/plain; charset=utf-8")
 
-    def statement(self, day: date) -> Iterator[StatementLine]:
+    def fetch_bill(self, day: date) -> bytes:
         """The settlement file of a day that ended at 23:00, there from the next morning.
 
         UnionPay makes no file for a day without transactions and says the same as for one not made
@@ -271,9 +272,11 @@ class UnionPay:
         """
         what = "a settlement file"
         reply = self._gateway.fetch(what, **FILE, settleDate=f"{day:%m%d}", txnTime=_stamp(clock.now()))
-        return unionpay_file.read_file(
-            _done(reply, what).word("fileContent"), reply.word("fileName"), self._account.mer_id, day
-        )
+        return unionpay_file.unwrapped(_done(reply, what).word("fileContent"), reply.word("fileName"), day)
+
+    def read_bill(self, file: bytes, day: date) -> Iterator[BillLine]:
+        """The tables in the zip; a merchant's own download is the same file."""
+        return unionpay_file.read_file(file, self._account.mer_id, day)
 
     def _form(self, fields: Mapping[str, str], good_for_s: int) -> PostForm:
         return PostForm(self._gateway.address("frontTransReq"), self._gateway.signed(**fields), good_for_s)

@@ -15,14 +15,16 @@ import re
 import zipfile
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, date, datetime, time
+from itertools import count
 from typing import IO
 
 from app.clock import BEIJING
 from app.errors import ProviderUnreachable
 from app.money import Money
 from app.providers import unionpay_wire
-from app.providers.base import StatementLine
+from app.providers.base import BillLine, StatementLine, UnreadLine
 
 log = logging.getLogger(__name__)
 
@@ -70,30 +72,35 @@ _SIGNED = re.compile(r"([CD])([0-9]{12})")
 _BROKEN = (zipfile.BadZipFile, zlib.error, binascii.Error, EOFError, NotImplementedError, RuntimeError)
 
 
-def read_file(content: str, name: str, mer_id: str, day: date) -> Iterator[StatementLine]:
-    """Yield the lines of a settlement file's tables, in their order.
-
-    Raises ProviderUnreachable for anything that is not the file of this merchant and day; a line that
-    cannot be read stops the reading, because money silently left out is worse than a file fetched again.
-    """
+def unwrapped(content: str, name: str, day: date) -> bytes:
+    """The zip out of an answer's ``fileContent``.  Raises ProviderUnreachable, also for another day's."""
     named = _FILE_DAY.fullmatch(name)
     if named is not None and named[1] != f"{day:%Y%m%d}":  # asked for by month and day, without a year
         raise ProviderUnreachable("unionpay's settlement file is of another day")
     try:
-        with zipfile.ZipFile(io.BytesIO(_unwrapped(content))) as bundle:
-            for entry, is_detail in _tables(bundle, day):
-                with bundle.open(entry) as packed:
-                    yield from _lines(packed, mer_id, day, is_detail=is_detail)
+        unpacker = zlib.decompressobj()
+        packed = unpacker.decompress(base64.b64decode("".join(content.split()), validate=True), ZIP_BYTES_MAX)
+        if not unpacker.eof:  # cut short, or too much of it
+            raise EOFError
     except _BROKEN as error:
         raise ProviderUnreachable("unionpay's settlement file cannot be unpacked") from error
-
-
-def _unwrapped(content: str) -> bytes:
-    unpacker = zlib.decompressobj()
-    packed = unpacker.decompress(base64.b64decode("".join(content.split()), validate=True), ZIP_BYTES_MAX)
-    if not unpacker.eof:  # cut short, or too much of it
-        raise ProviderUnreachable("unionpay's settlement file cannot be unpacked")
     return packed
+
+
+def read_file(archive: bytes, mer_id: str, day: date) -> Iterator[BillLine]:
+    """Yield the lines of the tables in a settlement file's zip, in their order.
+
+    A line of another merchant is marked as such.  Raises ProviderUnreachable for anything that is not the
+    file of this day.
+    """
+    numbers = count(1)
+    try:
+        with zipfile.ZipFile(io.BytesIO(archive)) as bundle:
+            for entry, is_detail in _tables(bundle, day):
+                with bundle.open(entry) as packed:
+                    yield from _lines(packed, numbers, mer_id, day, is_detail=is_detail)
+    except _BROKEN as error:
+        raise ProviderUnreachable("unionpay's settlement file cannot be unpacked") from error
 
 
 def _tables(bundle: zipfile.ZipFile, day: date) -> list[tuple[zipfile.ZipInfo, bool]]:
@@ -114,21 +121,22 @@ def _tables(bundle: zipfile.ZipFile, day: date) -> list[tuple[zipfile.ZipInfo, b
     return found
 
 
-def _lines(table: IO[bytes], mer_id: str, day: date, *, is_detail: bool) -> Iterator[StatementLine]:
+def _lines(
+    table: IO[bytes], numbers: Iterator[int], mer_id: str, day: date, *, is_detail: bool
+) -> Iterator[BillLine]:
+    """``numbers`` go on from one table to the next."""
     noon = datetime.combine(day, time(12), BEIJING).astimezone(UTC)
-    number = 0
     while line := table.readline(LINE_BYTES_MAX):
-        number += 1
-        line = line.rstrip(b"\r\n\x1a")
+        number, line = next(numbers), line.rstrip(b"\r\n\x1a")
         if not line.strip():
             continue
         try:
             columns = _columns(line, *((ZM, _ZM_NEEDED) if is_detail else (ZME, _ZME_NEEDED)))
-            if columns["merId"] != mer_id and is_detail:
-                raise ValueError("another merchant's")
-            yield (_transaction if is_detail else _adjustment)(columns, noon)
+            read = (_transaction if is_detail else _adjustment)(columns, noon)
+            is_foreign = is_detail and columns["merId"] != mer_id
+            yield replace(read, number=number, is_foreign=is_foreign)
         except (ValueError, OverflowError) as error:
-            raise ProviderUnreachable(f"line {number} of unionpay's file cannot be read") from error
+            yield UnreadLine(number, str(error), line.decode("gb18030", "replace"))
 
 
 def _columns(line: bytes, layout: Sequence[tuple[str, int]], needed: str) -> dict[str, str]:

@@ -39,6 +39,7 @@ from app.providers import (
 from app.providers.base import (
     Ability,
     AppParams,
+    BillLine,
     CallBridge,
     CodeOrder,
     Credential,
@@ -272,7 +273,7 @@ class WechatPay:
             return Reply(204, b"", "application/json")
         return Reply(401, '{"code":"FAIL","message":"失败"}'.encode(), "application/json")
 
-    def statement(self, day: date) -> Iterator[StatementLine]:
+    def fetch_bill(self, day: date) -> bytes:
         """The trade bill of a day, there from about 10:00 of the next.
 
         A day without trades has none: ProviderRejected with NO_STATEMENT_EXIST.
@@ -280,7 +281,17 @@ class WechatPay:
         query = f"tradebill?bill_date={day.isoformat()}&bill_type=ALL"
         if self._parties.is_partner:  # or it has those of all the others, too
             query += f"&sub_mchid={self._parties.sub_mchid}"
-        return wechatpay_bill.read_trades(self._bill(query))
+        return self._bill(query)
+
+    def read_bill(self, file: bytes, day: date) -> Iterator[BillLine]:
+        """The trade bill, packed or not; nothing in it says of which day it is but its first line."""
+        is_first = True
+        for line in wechatpay_bill.read_trades(file, (self._parties.mchid, self._parties.sub_mchid)):
+            if is_first and isinstance(line, StatementLine):
+                if abs(clock.day_of(line.happened_at) - day) >= timedelta(days=1):
+                    raise ProviderUnreachable("wechatpay's bill is of another day")
+                is_first = False
+            yield line
 
     def fund_flow(self, day: date, account_type: str = "BASIC") -> Iterator[FundLine]:
         """The movements of a day on the merchant's BASIC, OPERATION or FEES account."""

@@ -21,7 +21,7 @@ from decimal import ROUND_HALF_UP, Decimal
 from app import clock
 from app.errors import ProviderUnreachable
 from app.money import Money
-from app.providers.base import StatementLine
+from app.providers.base import BillLine, StatementLine, UnreadLine
 
 log = logging.getLogger(__name__)
 
@@ -32,7 +32,7 @@ CHUNK_BYTES = 1 << 16
 _AT, _STATE, _CURRENCY = "交易时间", "交易状态", "货币种类"
 _TRADE_NO, _OUT_TRADE_NO, _REFUND_NO = "微信订单号", "商户订单号", "商户退款单号"
 _AMOUNT, _REFUND_AMOUNT, _REFUND_STATE = "订单金额", "申请退款金额", "退款状态"
-_FEE, _GOODS = "手续费", "商品名称"
+_FEE, _GOODS, _MCHID, _SUB_MCHID = "手续费", "商品名称", "商户号", "特约商户号"
 _TRADE_NEEDED = frozenset({_AT, _STATE, _CURRENCY, _TRADE_NO, _OUT_TRADE_NO, _AMOUNT, _FEE})
 _REFUND_NEEDED = frozenset({_REFUND_NO, _REFUND_AMOUNT})  # a bill of payments alone leaves them out
 KINDS = {"SUCCESS": "payment", "REFUND": "refund", "REVOKED": "refund"}
@@ -89,17 +89,22 @@ def check_hash(file: bytes, sha1: str) -> None:
         raise ProviderUnreachable("wechatpay's bill is not the one that was announced")
 
 
-def read_trades(file: bytes) -> Iterator[StatementLine]:
+def read_trades(file: bytes, owner: tuple[str, str] | None = None) -> Iterator[BillLine]:
     """Yield the lines of a trade bill, plain or gzip, in its order.
 
-    Raises ProviderUnreachable for anything that is not such a bill; a line that cannot be read stops
-    the reading, because money silently left out is worse than a bill fetched again.
+    A line of another than ``owner`` is marked as such: a merchant's number, and that of the one it serves or
+    nothing.  Raises ProviderUnreachable for anything
+    that is not such a bill, and at its end if the end is not there.
     """
     for number, row in _rows(file, _TRADE_NEEDED, _GOODS):
+        if isinstance(row, UnreadLine):
+            yield row
+            continue
         try:
-            line = _trade(row)
+            line = _trade(row, number, owner)
         except (ValueError, OverflowError, KeyError) as error:
-            raise _unreadable(number) from error
+            yield UnreadLine(number, str(error), ",".join(row.values()))
+            continue
         if line is not None:
             yield line
 
@@ -107,6 +112,8 @@ def read_trades(file: bytes) -> Iterator[StatementLine]:
 def read_funds(file: bytes) -> Iterator[FundLine]:
     """Yield the lines of a fund flow bill, plain or gzip, in its order.  Raises ProviderUnreachable."""
     for number, row in _rows(file, _FLOW_NEEDED, _FLOW_REMARK):
+        if isinstance(row, UnreadLine):
+            raise _unreadable(number)
         try:
             yield _flow(row)
         except (ValueError, OverflowError, KeyError) as error:
@@ -133,13 +140,20 @@ def _plain(file: bytes) -> io.BytesIO | gzip.GzipFile:
     return gzip.GzipFile(fileobj=packed) if file.startswith(_GZIP_MAGIC) else packed
 
 
-def _rows(file: bytes, needed: frozenset[str], text: str) -> Iterator[tuple[int, Mapping[str, str]]]:
+def _rows(
+    file: bytes, needed: frozenset[str], text: str
+) -> Iterator[tuple[int, Mapping[str, str] | UnreadLine]]:
     """Number and cells of each data line.  ``text`` is the column whose cells may hold separators."""
     header: list[str] = []
     for number, line in _lines(file):
         if line.startswith("`"):
             cells = [cell.strip() for cell in line[1:].split(",`")]
-            yield number, dict(zip(header, _fitted(cells, header, text, number), strict=True))
+            if not header or text not in header:
+                raise _unreadable(number)
+            if len(cells) < len(header):
+                yield number, UnreadLine(number, f"{len(cells)} of {len(header)} columns", line)
+            else:
+                yield number, dict(zip(header, _fitted(cells, header, text), strict=True))
         elif not header:
             header = [cell.strip().replace("（", "(").replace("）", ")") for cell in line.split(",")]
             if not needed.issubset(header):
@@ -147,7 +161,7 @@ def _rows(file: bytes, needed: frozenset[str], text: str) -> Iterator[tuple[int,
         elif line.startswith(_SUMMARIES):
             return
         else:
-            raise _unreadable(number)
+            yield number, UnreadLine(number, "no line of the table", line)
     raise ProviderUnreachable("wechatpay's bill has no end")
 
 
@@ -164,19 +178,17 @@ def _lines(file: bytes) -> Iterator[tuple[int, str]]:
         raise ProviderUnreachable("wechatpay's bill cannot be unpacked") from error
 
 
-def _fitted(cells: list[str], header: list[str], text: str, number: int) -> list[str]:
+def _fitted(cells: list[str], header: list[str], text: str) -> list[str]:
     """Nothing is quoted, so a text that holds a separator makes too many cells: rejoin them.
 
     Payers' and shops' texts stand side by side, with money on both sides: what is too much is theirs.
     """
     surplus = len(cells) - len(header)
-    if surplus < 0 or not header or text not in header:
-        raise _unreadable(number)
     at = header.index(text)
     return [*cells[:at], ",`".join(cells[at : at + surplus + 1]), *cells[at + surplus + 1 :]]
 
 
-def _trade(row: Mapping[str, str]) -> StatementLine | None:
+def _trade(row: Mapping[str, str], number: int, owner: tuple[str, str] | None) -> StatementLine | None:
     """One row, None for a refund that failed: no money moved.  Raises ValueError, KeyError."""
     currency, state = row[_CURRENCY], row[_STATE]
     back = Money.from_major(row.get(_REFUND_AMOUNT) or "0", currency)
@@ -199,10 +211,17 @@ def _trade(row: Mapping[str, str]) -> StatementLine | None:
         # What WeChat Pay keeps is positive there, and what it gives back with a refund negative.
         fee=Money(-_rounded(row[_FEE] or "0", currency).minor, currency),
         happened_at=clock.from_beijing(row[_AT]),
-        out_refund_no=row[_REFUND_NO] if kind == "refund" else None,
+        # A payment by code that was reversed has no number of a refund.
+        out_refund_no=row[_REFUND_NO].strip("0") and row[_REFUND_NO] if kind == "refund" else None,
         is_open=is_open,
+        is_foreign=owner is not None and not _is_of(row, *owner),
+        number=number,
         raw=row,
     )
+
+
+def _is_of(row: Mapping[str, str], mchid: str, sub_mchid: str) -> bool:
+    return row.get(_MCHID, "") == mchid and sub_mchid in ("", row.get(_SUB_MCHID, ""))
 
 
 def _flow(row: Mapping[str, str]) -> FundLine:

@@ -12,6 +12,8 @@ CHARGE_CANCELED = "charge.canceled"
 REFUND_CREATED = "refund.created"
 REFUND_SUCCEEDED = "refund.succeeded"
 REFUND_FAILED = "refund.failed"
+RECONCILIATION_COMPLETED = "reconciliation.completed"
+DISCREPANCY_OPENED = "discrepancy.opened"
 TOPUP_SUCCEEDED = "topup.succeeded"
 TOPUP_REFUNDED = "topup.refunded"
 MEMBER_BALANCE_CHANGED = "member.balance_changed"
@@ -31,6 +33,8 @@ ALL = (
     REFUND_CREATED,
     REFUND_SUCCEEDED,
     REFUND_FAILED,
+    RECONCILIATION_COMPLETED,
+    DISCREPANCY_OPENED,
     TOPUP_SUCCEEDED,
     TOPUP_REFUNDED,
     MEMBER_BALANCE_CHANGED,

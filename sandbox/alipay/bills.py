@@ -117,11 +117,17 @@ def fee_of(amount_minor: int) -> int:
 
 def archive(app: App, day: date, rows: list[Line]) -> bytes:
     """The zip of detail and summary.  Pure but for the time of export."""
+    return packed(app, day, detail(app, day, rows), _summary(app, day, rows))
+
+
+def packed(app: App, day: date, detail_text: str, summary_text: str = "") -> bytes:
+    """The two tables in their zip.  Pure."""
     stem = f"{app.seller_id}0156_{day:%Y%m%d}_业务明细"
-    return _zip({f"{stem}.csv": _detail(app, day, rows), f"{stem}(汇总).csv": _summary(app, day, rows)})
+    return _zip({f"{stem}.csv": detail_text, f"{stem}(汇总).csv": summary_text})
 
 
-def _detail(app: App, day: date, rows: list[Line]) -> str:
+def detail(app: App, day: date, rows: list[Line]) -> str:
+    """The table of the day's trades.  Pure but for the time of export."""
     paid = [row for row in rows if row.refund is None]
     back = [row for row in rows if row.refund is not None]
     body = [

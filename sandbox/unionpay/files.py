@@ -93,12 +93,18 @@ def packed(content: bytes) -> str:
 
 def archive(merchant: Merchant, day: date, rows: list[Line], adjusted_minor: int | None) -> bytes:
     """The zip of ZM, ZME and the report for people.  Pure but for the time in the zip."""
+    adjustments = b"" if adjusted_minor is None else adjustment(merchant, day, adjusted_minor)
+    table = b"".join(detail(merchant, row) for row in rows)
+    return zipped(merchant, day, table, adjustments, _report(merchant, day, rows))
+
+
+def zipped(merchant: Merchant, day: date, zm: bytes, zme: bytes, report: bytes = b"") -> bytes:
+    """The tables in their zip.  Pure but for the time in it."""
     stem = f"INN{day:%y%m%d}88"
-    adjustments = [] if adjusted_minor is None else [_adjustment(merchant, day, adjusted_minor)]
     entries = {
-        f"{stem}ZM_{merchant.mer_id}": b"".join(_detail(merchant, row) for row in rows),
-        f"{stem}ZME_{merchant.mer_id}": b"".join(adjustments),
-        f"RD20{day:%y%m%d}88_{merchant.mer_id}": _report(merchant, day, rows),
+        f"{stem}ZM_{merchant.mer_id}": zm,
+        f"{stem}ZME_{merchant.mer_id}": zme,
+        f"RD20{day:%y%m%d}88_{merchant.mer_id}": report,
     }
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as bundle:
@@ -107,7 +113,8 @@ def archive(merchant: Merchant, day: date, rows: list[Line], adjusted_minor: int
     return buffer.getvalue()
 
 
-def _detail(merchant: Merchant, line: Line) -> bytes:
+def detail(merchant: Merchant, line: Line) -> bytes:
+    """A line of ZM.  Pure."""
     trade, refund = line.trade, line.refund
     paid_ts = trade.paid_ts or trade.created_ts
     query_id = trade.trade_no if refund is None else refund.details["queryId"]
@@ -136,7 +143,8 @@ def _detail(merchant: Merchant, line: Line) -> bytes:
     return _row(cells, ZM_WIDTHS)
 
 
-def _adjustment(merchant: Merchant, day: date, amount_minor: int) -> bytes:
+def adjustment(merchant: Merchant, day: date, amount_minor: int) -> bytes:
+    """A line of ZME.  Pure."""
     cells = [
         *(_ADJUSTMENT, _ACQUIRER, _SENDER, "900001", f"{day:%m%d}220000", news.CARD["accNo"]),
         *(f"{abs(amount_minor):012}", _MCC, "08", "", "900000", f"{day:%m%d}100000", _REASON, ""),

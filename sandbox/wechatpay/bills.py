@@ -148,9 +148,12 @@ def _trades_csv(db: sqlite3.Connection, merchant: Merchant, file: File) -> bytes
     rows = [row for row in rows if levers.held(db, "bill_omit", row[0].out_trade_no) is None]
     if file.sub_mchid:
         rows = [row for row in rows if row[0].details.get("sub_mchid") == file.sub_mchid]
-    if not rows:
-        return b""
-    columns = TRADE_COLUMNS[file.sort]
+    return trade_table(rows, file.sort) if rows else b""
+
+
+def trade_table(rows: list[tuple[Trade, Refund | None, int]], sort: str = "ALL") -> bytes:
+    """A trade bill with these payments and refunds, each with its amount.  Pure."""
+    columns = TRADE_COLUMNS[sort]
     paid = sum(amount for _, item, amount in rows if item is None)
     back = sum(amount for _, item, amount in rows if item is not None)
     fees = sum(fee_of(amount) * (1 if item is None else -1) for _, item, amount in rows)

@@ -20,6 +20,7 @@ from app.merchants.auth import require_key
 from tests.api.calls import Api, row_counts
 from tests.books import log_call, make_paid, pay
 from tests.conftest import Shop
+from tests.reconciliation.plain import reconcile_a_day
 
 # For each operation and mode.  `make fuzz-api` asks for more.
 CASES = int(os.environ.get("FUZZ_CASES", "10"))
@@ -250,6 +251,7 @@ def test_no_request_drawn_from_the_document_is_answered_otherwise(
         "request_id": log_call(merchant.id, "key_1"),
         "code_id": api.post("/v1/qr_codes", {"name": "堂食"}).get_json()["id"],
         "store_id": api.post("/v1/stores", {"name": "武康路店"}).get_json()["id"],
+        **reconcile_a_day(merchant.account_id),
         **of_members(api),
     }
     api.post(f"/v1/webhook_endpoints/{known['endpoint_id']}/ping")

@@ -6,10 +6,11 @@ import pytest
 from werkzeug.test import TestResponse
 
 from app.ids import new_id
-from app.merchants import keys
+from app.merchants import accounts, keys
 from app.webhooks.models import Event
 from tests.api.calls import Api, refusal, row_counts
 from tests.books import log_call, pay, rows_of
+from tests.reconciliation.plain import reconcile_a_day
 
 # Every operation that names a thing; the test below compares this list with the document.
 HELPS = ("begin", "decline", "expire", "levers", "pay")
@@ -33,6 +34,8 @@ NAMED = [
     ("GET", "/v1/qr_codes/{code_id}/qr.png"),
     ("GET", "/v1/qr_codes/{code_id}/qr.svg"),
     ("POST", "/v1/qr_codes/{code_id}"),
+    ("GET", "/v1/reconciliations/{reconciliation_id}"),
+    ("GET", "/v1/discrepancies/{discrepancy_id}"),
     ("GET", "/v1/members/{member}"),
     ("POST", "/v1/members/{member}"),
     ("GET", "/v1/members/{member}/movements"),
@@ -58,9 +61,11 @@ LISTS = [
     "/v1/bonus_rules",
     "/v1/charges",
     "/v1/deliveries",
+    "/v1/discrepancies",
     "/v1/events",
     "/v1/members",
     "/v1/qr_codes",
+    "/v1/reconciliations",
     "/v1/refunds",
     "/v1/request_logs",
     "/v1/stores",
@@ -73,6 +78,8 @@ PREFIXES = {
     "delivery_id": "dlv",
     "event_id": "evt",
     "refund_id": "re",
+    "reconciliation_id": "rec",
+    "discrepancy_id": "dis",
     "endpoint_id": "we",
     "key_id": "key",
     "request_id": "req",
@@ -97,7 +104,11 @@ def possessions(owner: Api) -> dict[str, str]:
     who = keys.authenticate(owner.key)
     store_id = owner.post("/v1/stores", {"name": "武康路店"}).get_json()["id"]
     code_id = owner.post("/v1/qr_codes", {"name": "堂食", "store": store_id}).get_json()["id"]
+    [account, *_] = accounts.list_accounts(who.merchant_id, livemode=who.livemode)
+    day = reconcile_a_day(account.id)
     return {
+        "reconciliation_id": day["reconciliation_id"],
+        "discrepancy_id": day["discrepancy_id"],
         "request_id": log_call(who.merchant_id, who.key_id, livemode=who.livemode),
         "charge_id": charge_id,
         "delivery_id": deliveries[0]["id"],

@@ -14,7 +14,7 @@ from app.errors import ProviderError
 from app.merchants import accounts
 from app.money import Money
 from app.providers.alipay import Alipay
-from app.providers.base import Outcome, PaymentRef, PaymentResult, RefundOrder, RefundResult, StatementLine
+from app.providers.base import BillLine, Outcome, PaymentRef, PaymentResult, RefundOrder, RefundResult
 from app.runtime import runtime
 from tests.conftest import Shop
 
@@ -30,7 +30,8 @@ class Scripted:
         self.refunds: list[Said] = [Outcome.PENDING]
         self.refund_queries: list[Said] = [Outcome.PENDING]
         self.queries: list[Outcome | ProviderError] = [Outcome.PENDING]
-        self.bill: list[StatementLine] | ProviderError = []
+        self.bill: list[BillLine] | ProviderError = []
+        self._bills: dict[bytes, list[BillLine]] = {}
         self.calls: list[str] = []
         self.orders: list[RefundOrder] = []
 
@@ -47,11 +48,16 @@ class Scripted:
             raise said
         return PaymentResult(ref.out_trade_no, said, Money(1250, "CNY"), f"T{ref.out_trade_no}")
 
-    def statement(self, _day: date) -> Iterator[StatementLine]:
-        self.calls.append("statement")
+    def fetch_bill(self, _day: date) -> bytes:
+        self.calls.append("fetch_bill")
         if isinstance(self.bill, ProviderError):
             raise self.bill
-        return iter(self.bill)
+        self._bills[(file := repr(list(self.bill)).encode())] = list(self.bill)
+        return file
+
+    def read_bill(self, file: bytes, _day: date) -> Iterator[BillLine]:
+        for number, line in enumerate(self._bills[file], 1):
+            yield replace(line, number=number)
 
     def _answer(self, call: str, script: list[Said], order: RefundOrder) -> RefundResult:
         self.calls.append(call)

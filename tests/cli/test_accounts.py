@@ -6,13 +6,7 @@ import json
 
 import pytest
 
-from app import clock
-from app.errors import ProviderRejected
 from app.merchants import accounts
-from app.money import Money
-from app.providers.base import Outcome, StatementLine
-from tests.books import charge_of, make_attempt, make_charge
-from tests.charges.scripted import stand_in
 from tests.cli.conftest import json_of
 from tests.conftest import add_shop
 from tests.providers import alipay_forge
@@ -35,31 +29,6 @@ def test_an_account_is_added_from_a_file_and_offered(run, house, credentials):
     assert [row.id for row in accounts.list_accounts(shop.id, livemode=True)] == [made["id"]]
     listed = run("account", "list", "--live")
     assert made["id"] in listed.output
-
-
-def test_a_bill_is_gone_through_and_counted(run, house):
-    shop = add_shop()
-    charge_id = make_charge(shop).id
-    number = make_attempt(shop, charge_id, "mobile")  # which calls nobody
-    provider = stand_in(shop)
-    provider.queries = [Outcome.SUCCEEDED]
-    provider.bill = [
-        StatementLine("payment", number, "T1", Money(1250, "CNY"), Money(0, "CNY"), clock.now()),
-        StatementLine("payment", "OTHERS", "T2", Money(1250, "CNY"), Money(0, "CNY"), clock.now()),
-    ]
-    result = run("account", "bill", shop.account_id, "2026-03-02", "--json")
-    assert json_of(result) == {"lines": 2, "payments_settled": 1, "refunds_settled": 0, "unanswered": 0}
-    assert charge_of(shop, charge_id).state == "paid"
-    assert "payments settled  0" in run("account", "bill", shop.account_id, "2026-03-02").output
-
-
-def test_a_bill_that_is_not_there_is_said_in_a_line(run, house):
-    shop = add_shop()
-    stand_in(shop).bill = ProviderRejected("no bill for that day, or not yet")
-    result = run("account", "bill", shop.account_id, "2026-03-02")
-    assert result.exit_code == 1
-    assert result.stderr == "Error: no bill for that day, or not yet\n"
-    assert run("account", "bill", shop.account_id, "yesterday").exit_code == 2
 
 
 def test_a_wrong_credential_is_named_and_not_quoted(run, house, credentials):

@@ -16,6 +16,7 @@ from tests.conftest import Shop
 ROOMS = (
     *("merchants", "door", "security", "policy", "team", "audit", "branding", "provider_accounts", "routing"),
     *("charges", "lists", "printing", "batch", "code_printing", "simulator"),
+    *("reconciliation", "reconciliation_papers", "discrepancies"),
     *("till", "shifts", "refunds", "ledger", "statements", "members"),
     *("codes", "stores", "webhooks", "keys", "request_logs", "epay"),
 )

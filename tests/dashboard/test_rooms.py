@@ -47,6 +47,7 @@ from tests.conftest import Shop
 from tests.dashboard.person import Person, rules
 from tests.far_side import AlipayFarSide
 from tests.members import purse
+from tests.reconciliation.plain import reconcile_a_day
 from tests.review.rounds import hear
 
 ROOT = Path(__file__).parents[2]
@@ -105,11 +106,14 @@ def full_shop(shop: Shop, far_side: AlipayFarSide, text: str = "一杯拿铁") -
     with transaction() as tx:
         more = {"credential_id": shop.id, "public_key": "", "sign_count": 0, "created_at": clock.now()}
         tx.execute(sa.insert(table_of(Passkey)).values(**passkey, **more))
+    day = reconcile_a_day(shop.account_id)
     member = purse.add_member(shop, "user-42", name=text[:80])
     rule = NewRule("CNY", ((100, 10),), clock.now() + timedelta(days=1))
     purse.begin_topup(shop, member.id)
     members.adjust(shop.id, member.id, (100, 100), text, livemode=False, by=owner)
     return {
+        **day,
+        "item_id": day["discrepancy_id"],
         "member_id": member.id,
         "rule_id": bonus.add_rule(shop.id, rule, livemode=False).id,
         "charge_id": charge.id,

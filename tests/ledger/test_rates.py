@@ -68,12 +68,10 @@ def test_a_bill_corrects_the_fee_once(merchant, billed, entry):
     make_paid(merchant, minor=2000)
     attempt = row_of(Attempt)
     with transaction() as tx:
-        assert fees.correct_fee(tx, merchant.id, attempt.id, billed)
-        assert not fees.correct_fee(tx, merchant.id, attempt.id, billed)
-        with pytest.raises(Conflict):
-            fees.correct_fee(tx, merchant.id, attempt.id, billed + 1)
-        with pytest.raises(InvalidRequest):
-            fees.correct_fee(tx, merchant.id, attempt.id, 2001)
+        assert not fees.correct_fees(tx, merchant.id, {attempt.id: 2001})  # more than came
+        assert fees.correct_fees(tx, merchant.id, {attempt.id: billed}) == {attempt.id}
+        for again in (billed, billed + 1):
+            assert not fees.correct_fees(tx, merchant.id, {attempt.id: again})
     posted = [
         (row.debit.partition(":")[0], row.credit.partition(":")[0], row.amount_minor)
         for row in rows_of(Entry, event="fee_adjusted")

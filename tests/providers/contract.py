@@ -36,6 +36,7 @@ from app.money import Money
 from app.providers import REGISTRY
 from app.providers.base import (
     AppParams,
+    BillLine,
     CallBridge,
     CodeOrder,
     HttpAnswer,
@@ -685,9 +686,9 @@ class ProviderContract:
         self, provider: Provider, wire: Wire, forge: Forge
     ) -> None:
         wire.gives(*forge.statement(DAY, self.statement_lines))
-        read = list(provider.statement(DAY))
+        read = bill_of(provider)
         assert not wire.answers
-        assert [replace(line, raw={}) for line in read] == list(self.statement_lines)
+        assert [replace(line, raw={}, number=0) for line in read] == list(self.statement_lines)
 
     # Discretion
 
@@ -819,7 +820,12 @@ def act(provider: Provider, verb: Verb, scene: Scene, code: str = "") -> Any:
         case Verb.QUERY_REFUND:
             return provider.query_refund(REFUND)
         case Verb.STATEMENT:
-            return list(provider.statement(DAY))
+            return bill_of(provider)
+
+
+def bill_of(provider: Provider, day: date = DAY) -> list[BillLine]:
+    """Fetched, and read to its end."""
+    return list(provider.read_bill(provider.fetch_bill(day), day))
 
 
 def flipped(body: bytes, place: int, bits: int) -> bytes:

@@ -7,6 +7,7 @@ import json
 import logging
 import zipfile
 from dataclasses import replace
+from datetime import timedelta
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
@@ -14,10 +15,10 @@ import pytest
 from app.errors import ProviderRejected, ProviderUnreachable
 from app.money import Money
 from app.providers.alipay import Alipay
-from app.providers.base import HttpAnswer
+from app.providers.base import HttpAnswer, StatementLine, UnreadLine
 from tests.providers import alipay_forge as far
 from tests.providers.alipay_forge import AlipayForge, sent_params
-from tests.providers.contract import DAY, REF, STATEMENT, Verb, Wire
+from tests.providers.contract import DAY, REF, STATEMENT, Verb, Wire, bill_of
 
 
 def statement_answers(archive: bytes) -> list[HttpAnswer]:
@@ -26,7 +27,7 @@ def statement_answers(archive: bytes) -> list[HttpAnswer]:
 
 def test_the_bill_is_asked_for_by_day_and_fetched_over_https(alipay: Alipay, wire: Wire) -> None:
     wire.gives(*AlipayForge().statement(DAY, STATEMENT))
-    assert len(list(alipay.statement(DAY))) == 2
+    assert len(bill_of(alipay)) == 2
     biz = json.loads(sent_params(wire)["biz_content"])
     assert biz == {"bill_date": "2024-01-15", "bill_type": "trade"}
     assert wire.sent[1].method == "GET"
@@ -36,7 +37,7 @@ def test_the_bill_is_asked_for_by_day_and_fetched_over_https(alipay: Alipay, wir
 
 def test_a_bill_line_keeps_every_column_as_it_was(alipay: Alipay, wire: Wire) -> None:
     wire.gives(*AlipayForge().statement(DAY, STATEMENT))
-    payment, refund = alipay.statement(DAY)
+    payment, refund = bill_of(alipay)
     assert set(payment.raw) == set(far.BILL_COLUMNS)
     assert (payment.raw["对方账户"], payment.raw["商户订单号"]) == ("*三(159****5620)", REF.out_trade_no)
     assert (refund.amount, refund.fee) == (Money(-500, "CNY"), Money(3, "CNY"))
@@ -45,7 +46,7 @@ def test_a_bill_line_keeps_every_column_as_it_was(alipay: Alipay, wire: Wire) ->
 def test_a_missing_bill_is_rejected_before_anything_is_read(alipay: Alipay, wire: Wire) -> None:
     wire.gives(*AlipayForge().declined(Verb.STATEMENT))
     with pytest.raises(ProviderRejected) as refused:
-        alipay.statement(DAY)
+        alipay.fetch_bill(DAY)
     assert refused.value.provider_code == "isp.bill_not_exist"
 
 
@@ -53,7 +54,7 @@ def test_columns_are_found_by_name_not_by_place(alipay: Alipay, wire: Wire) -> N
     header = [column.replace("（", "(").replace("）", ")") for column in reversed(far.BILL_COLUMNS)]
     rows = [list(reversed(row)) for row in far.bill_rows(STATEMENT)]
     wire.gives(*statement_answers(far.bill(DAY, rows, header=header)))
-    assert [replace(line, raw={}) for line in alipay.statement(DAY)] == list(STATEMENT)
+    assert [replace(line, raw={}, number=0) for line in bill_of(alipay)] == list(STATEMENT)
 
 
 @pytest.mark.parametrize(("column", "text"), [("商品名称", "a,b,c"), ("备注", "a,b"), ("商品名称", '"open')])
@@ -63,8 +64,8 @@ def test_commas_and_quotes_in_a_text_do_not_shift_the_money(
     rows = far.bill_rows(STATEMENT)
     rows[0][far.BILL_COLUMNS.index(column)] = text
     wire.gives(*statement_answers(far.bill(DAY, rows)))
-    read = list(alipay.statement(DAY))
-    assert [replace(line, raw={}) for line in read] == list(STATEMENT)
+    read = bill_of(alipay)
+    assert [replace(line, raw={}, number=0) for line in read] == list(STATEMENT)
     assert read[0].raw[column] == text
 
 
@@ -72,7 +73,7 @@ def test_a_refund_written_without_a_minus_still_leaves_the_merchant(alipay: Alip
     rows = far.bill_rows(STATEMENT)
     rows[1][far.BILL_COLUMNS.index("订单金额（元）")] = "5.00"
     wire.gives(*statement_answers(far.bill(DAY, rows)))
-    assert list(alipay.statement(DAY))[1].amount == Money(-500, "CNY")
+    assert bill_of(alipay)[1].amount == Money(-500, "CNY")
 
 
 def test_an_unknown_kind_of_line_is_kept_by_its_sign_and_logged(
@@ -83,7 +84,7 @@ def test_an_unknown_kind_of_line_is_kept_by_its_sign_and_logged(
         row[far.BILL_COLUMNS.index("业务类型")] = "新业务"
     wire.gives(*statement_answers(far.bill(DAY, rows)))
     with caplog.at_level(logging.WARNING):
-        assert [line.kind for line in alipay.statement(DAY)] == ["payment", "refund"]
+        assert [line.kind for line in bill_of(alipay)] == ["payment", "refund"]
     assert "unknown kind" in caplog.text
 
 
@@ -91,21 +92,33 @@ def test_an_unknown_kind_of_line_is_kept_by_its_sign_and_logged(
     ("column", "text"),
     [("订单金额（元）", "12.345"), ("订单金额（元）", ""), ("完成时间", "soon"), ("服务费（元）", "x")],
 )
-def test_a_line_that_cannot_be_read_stops_the_reading(
+def test_a_line_that_cannot_be_read_is_handed_on_and_stops_nothing(
     column: str, text: str, alipay: Alipay, wire: Wire
 ) -> None:
     rows = far.bill_rows(STATEMENT)
-    rows[1][far.BILL_COLUMNS.index(column)] = text
+    rows[0][far.BILL_COLUMNS.index(column)] = text
     wire.gives(*statement_answers(far.bill(DAY, rows)))
-    with pytest.raises(ProviderUnreachable):
-        list(alipay.statement(DAY))
+    unread, read = bill_of(alipay)
+    assert isinstance(unread, UnreadLine)
+    assert REF.out_trade_no in unread.text
+    assert isinstance(read, StatementLine)
+    assert read.number == unread.number + 1
 
 
-def test_a_line_cut_short_stops_the_reading(alipay: Alipay, wire: Wire) -> None:
+def test_a_line_cut_short_is_handed_on(alipay: Alipay, wire: Wire) -> None:
     rows = far.bill_rows(STATEMENT)
     wire.gives(*statement_answers(far.bill(DAY, [rows[0][:-3]])))
-    with pytest.raises(ProviderUnreachable):
-        list(alipay.statement(DAY))
+    [line] = bill_of(alipay)
+    assert isinstance(line, UnreadLine)
+
+
+def test_the_bill_of_another_seller_or_day_is_not_taken(alipay: Alipay) -> None:
+    file = far.bill(DAY, far.bill_rows(STATEMENT))
+    with pytest.raises(ProviderUnreachable, match="another day"):
+        list(alipay.read_bill(file, DAY + timedelta(days=1)))
+    stranger = Alipay({**far.KEY_MODE, "seller_id": "2088999999999999"}, Wire())
+    with pytest.raises(ProviderUnreachable, match="another seller"):
+        list(stranger.read_bill(file, DAY))
 
 
 def test_an_archive_that_is_no_bill_means_outcome_unknown(alipay: Alipay, wire: Wire) -> None:
@@ -125,7 +138,7 @@ def test_an_archive_that_is_no_bill_means_outcome_unknown(alipay: Alipay, wire: 
     for body in (*bodies, many, bytes(bomb)):
         wire.gives(*statement_answers(body))
         with pytest.raises(ProviderUnreachable):
-            list(alipay.statement(DAY))
+            bill_of(alipay)
 
 
 @pytest.mark.parametrize("url", ["", "file:///etc/passwd", "//host/x", "https://[", "javascript:alert(1)"])
@@ -133,11 +146,11 @@ def test_a_bill_address_that_is_not_http_is_not_followed(url: str, alipay: Alipa
     method = "alipay.data.dataservice.bill.downloadurl.query"
     wire.gives(far.accepted(method, bill_download_url=url))
     with pytest.raises(ProviderUnreachable):
-        alipay.statement(DAY)
+        alipay.fetch_bill(DAY)
     assert len(wire.sent) == 1
 
 
 def test_a_bill_that_the_host_refuses_means_outcome_unknown(alipay: Alipay, wire: Wire) -> None:
     wire.gives(*statement_answers(b"")[:1], HttpAnswer(404, {}, b""))
     with pytest.raises(ProviderUnreachable):
-        alipay.statement(DAY)
+        alipay.fetch_bill(DAY)

@@ -27,6 +27,7 @@ from app.providers.base import (
     ShowQR,
 )
 from app.providers.unionpay import UnionPay
+from tests.providers.contract import bill_of
 from tests.providers.unionpay_forge import KEYS
 from tests.sandbox.conftest import Far
 from tests.sandbox.wechat import Mail, Postbox, postbox
@@ -178,10 +179,10 @@ def test_the_days_file_is_read(fresh: Far, mail: Postbox) -> None:
     mail.wait(2)
     day = (clock.now() + timedelta(hours=1)).astimezone(clock.BEIJING).date()  # it ends at 23:00
     with pytest.raises(ProviderRejected) as early:
-        list(unionpay.statement(day))
+        unionpay.fetch_bill(day)
     assert early.value.provider_code == "98"
     fresh.pull("bill_now", scope="always")
-    payment, refund = unionpay.statement(day)
+    payment, refund = bill_of(unionpay, day)
     assert (payment.kind, payment.out_trade_no, payment.amount) == ("payment", asked.ref.out_trade_no, PRICE)
     assert payment.fee.minor < 0
     assert (refund.kind, refund.out_refund_no, refund.amount) == (

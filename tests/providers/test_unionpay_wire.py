@@ -71,7 +71,7 @@ def test_a_file_request_repeats_the_official_sdk_byte_for_byte(
     monkeypatch.setattr("app.clock.now", lambda: datetime(2024, 1, 16, 2, 0, tzinfo=UTC))
     wire.gives(far.refused("98"))
     with pytest.raises(Exception, match="no such file"):
-        READER.statement(DAY)
+        READER.fetch_bill(DAY)
     assert wire.sent[0].body.decode() == BY_ID["up-req-file"]["form_body"]
     assert wire.sent[0].url == "https://files.unionpay.example/"
 
@@ -147,7 +147,7 @@ def test_the_refused_vectors_are_refused_for_what_is_wrong_with_them() -> None:
 
 def test_a_file_is_unwrapped_as_the_official_sdk_wraps_it() -> None:
     vector = BY_ID["up-filecontent"]
-    assert unionpay_file._unwrapped(vector["fileContent"]) == base64.b64decode(vector["file_base64"])
+    assert unionpay_file.unwrapped(vector["fileContent"], "", DAY) == base64.b64decode(vector["file_base64"])
 
 
 # Notifications: what else could be wrong with them

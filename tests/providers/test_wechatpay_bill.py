@@ -6,18 +6,18 @@ import gzip
 import hashlib
 import logging
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from app.errors import ProviderRejected, ProviderUnreachable
 from app.money import Money
 from app.providers import wechatpay_bill
-from app.providers.base import HttpAnswer
+from app.providers.base import HttpAnswer, UnreadLine
 from app.providers.wechatpay import WechatPay
 from app.providers.wechatpay_bill import FundLine
 from tests.providers import wechatpay_forge as far
-from tests.providers.contract import DAY, REF, REFUND, STATEMENT, Wire
+from tests.providers.contract import DAY, REF, REFUND, STATEMENT, Wire, bill_of
 from tests.providers.wechatpay_forge import bill_answers, trade_bill, trade_rows
 
 FLOW_COLUMNS = far.FLOW_HEADER.split(",")
@@ -77,7 +77,7 @@ def one_row(**changes: str) -> list[dict[str, str]]:
 
 def test_the_bill_is_asked_for_by_day_and_fetched_with_a_signature(wechatpay: WechatPay, wire: Wire) -> None:
     wire.gives(*bill_answers(trade_bill(trade_rows(STATEMENT))))
-    assert len(list(wechatpay.statement(DAY))) == 2
+    assert len(bill_of(wechatpay)) == 2
     asked, fetched = wire.sent
     assert asked.url == f"{far.API}/v3/bill/tradebill?bill_date=2024-01-15&bill_type=ALL&tar_type=GZIP"
     # The path and the query as announced, byte for byte, but at the host that we always call.
@@ -89,14 +89,14 @@ def test_the_bill_is_asked_for_by_day_and_fetched_with_a_signature(wechatpay: We
 @pytest.mark.parametrize("packed", [True, False])
 def test_plain_and_packed_bills_read_alike(packed: bool, wechatpay: WechatPay, wire: Wire) -> None:
     wire.gives(*bill_answers(trade_bill(trade_rows(STATEMENT)), packed=packed))
-    assert [replace(line, raw={}) for line in wechatpay.statement(DAY)] == list(STATEMENT)
+    assert [replace(line, raw={}, number=0) for line in bill_of(wechatpay)] == list(STATEMENT)
 
 
 def test_the_hash_may_be_that_of_the_packed_file(wechatpay: WechatPay, wire: Wire) -> None:
     _, file = bill_answers(trade_bill(trade_rows(STATEMENT)))
     sha1 = hashlib.sha1(file.body).hexdigest().upper()
     wire.gives(bill_answers(b"", hash_value=sha1)[0], file)
-    assert len(list(wechatpay.statement(DAY))) == 2
+    assert len(bill_of(wechatpay)) == 2
 
 
 @pytest.mark.parametrize(
@@ -121,13 +121,13 @@ def test_a_bill_that_is_not_announced_properly_means_outcome_unknown(
 ) -> None:
     wire.gives(*bill_answers(trade_bill(trade_rows(STATEMENT)), **announced))
     with pytest.raises(ProviderUnreachable):
-        list(wechatpay.statement(DAY))
+        bill_of(wechatpay)
 
 
 def test_our_signature_goes_to_no_other_host(wechatpay: WechatPay, wire: Wire) -> None:
     plain = trade_bill(trade_rows(STATEMENT))
     wire.gives(*bill_answers(plain, download_url="https://evil.example/v3/billdownload/file?token=1"))
-    list(wechatpay.statement(DAY))
+    bill_of(wechatpay)
     assert [sent.url.startswith(f"{far.API}/v3/") for sent in wire.sent] == [True, True]
 
 
@@ -138,14 +138,14 @@ def test_a_file_that_the_host_refuses_means_outcome_unknown(
     announcement, file = bill_answers(trade_bill(trade_rows(STATEMENT)))
     wire.gives(announcement, replace(file, status=status))
     with pytest.raises(ProviderUnreachable):
-        wechatpay.statement(DAY)
+        wechatpay.fetch_bill(DAY)
 
 
 @pytest.mark.parametrize("code", ["NO_STATEMENT_EXIST", "STATEMENT_CREATING"])
 def test_a_bill_that_is_not_there_is_a_definite_no(code: str, wechatpay: WechatPay, wire: Wire) -> None:
     wire.gives(far.refused(400, code))
     with pytest.raises(ProviderRejected) as refused:
-        wechatpay.statement(DAY)
+        wechatpay.fetch_bill(DAY)
     assert refused.value.provider_code == code
 
 
@@ -155,7 +155,7 @@ def test_a_file_that_was_changed_on_the_way_is_refused(wechatpay: WechatPay, wir
     for body in (altered, gzip.compress(altered), altered[:-1], b""):
         wire.gives(announcement, HttpAnswer(200, {}, body))
         with pytest.raises(ProviderUnreachable):
-            list(wechatpay.statement(DAY))
+            bill_of(wechatpay)
 
 
 def test_a_packed_file_that_cannot_be_unpacked_means_outcome_unknown(
@@ -166,12 +166,12 @@ def test_a_packed_file_that_cannot_be_unpacked_means_outcome_unknown(
     for body in (file.body[:-9], spoilt, b"\x1f\x8b", file.body + b"tail"):
         wire.gives(announcement, HttpAnswer(200, {}, body))
         with pytest.raises(ProviderUnreachable):
-            list(wechatpay.statement(DAY))
+            bill_of(wechatpay)
     monkeypatch.setattr(wechatpay_bill, "UNPACKED_BYTES_MAX", 1000)
     bomb = gzip.compress(bytes(100_000))
     wire.gives(announcement, HttpAnswer(200, {}, bomb))
     with pytest.raises(ProviderUnreachable, match="too large"):
-        list(wechatpay.statement(DAY))
+        bill_of(wechatpay)
 
 
 # Reading
@@ -180,15 +180,15 @@ def test_a_packed_file_that_cannot_be_unpacked_means_outcome_unknown(
 def test_columns_are_found_by_name_not_by_place() -> None:
     columns = [column.replace("(", "（") for column in reversed(far.TRADE_COLUMNS)]
     read = wechatpay_bill.read_trades(trade_bill(trade_rows(STATEMENT), columns=columns))
-    assert [replace(line, raw={}) for line in read] == list(STATEMENT)
+    assert [replace(line, raw={}, number=0) for line in read] == list(STATEMENT)
 
 
 def test_a_bill_of_payments_alone_lacks_the_columns_of_refunds() -> None:
     columns = [column for column in far.TRADE_COLUMNS if "退款" not in column]
     file = trade_bill(trade_rows(STATEMENT[:1]), columns=columns)
-    assert [replace(line, raw={}) for line in wechatpay_bill.read_trades(file)] == [STATEMENT[0]]
-    with pytest.raises(ProviderUnreachable):
-        list(wechatpay_bill.read_trades(trade_bill(trade_rows(STATEMENT), columns=columns)))
+    assert [replace(line, raw={}, number=0) for line in wechatpay_bill.read_trades(file)] == [STATEMENT[0]]
+    *_, refund = wechatpay_bill.read_trades(trade_bill(trade_rows(STATEMENT), columns=columns))
+    assert isinstance(refund, UnreadLine)
 
 
 @pytest.mark.parametrize(
@@ -207,7 +207,7 @@ def test_separators_in_a_text_do_not_shift_the_money(column: str, text: str) -> 
     rows = trade_rows(STATEMENT)
     rows[0][column] = text
     read = list(wechatpay_bill.read_trades(trade_bill(rows)))
-    assert [replace(line, raw={}) for line in read] == list(STATEMENT)
+    assert [replace(line, raw={}, number=0) for line in read] == list(STATEMENT)
     if ",`" not in text:
         assert read[0].raw[column] == text
 
@@ -279,24 +279,51 @@ def test_an_unknown_kind_of_line_is_kept_by_its_amounts_and_logged(caplog: pytes
         ("货币种类", ""),
     ],
 )
-def test_a_line_that_cannot_be_read_stops_the_reading(column: str, text: str) -> None:
-    with pytest.raises(ProviderUnreachable, match="line 2"):
-        list(wechatpay_bill.read_trades(trade_bill(one_row(**{column: text}))))
+def test_a_line_that_cannot_be_read_is_handed_on_and_stops_nothing(column: str, text: str) -> None:
+    rows = [*one_row(**{column: text}), *trade_rows(STATEMENT[:1])]
+    unread, read = wechatpay_bill.read_trades(trade_bill(rows))
+    assert isinstance(unread, UnreadLine)
+    assert (unread.number, read.number) == (2, 3)
+    assert REF.out_trade_no in unread.text
 
 
 @pytest.mark.parametrize(
     "spoil",
     [
-        lambda text: text.replace(",`CNY", ""),
-        lambda text: text.split("总交易单数")[0],
+        lambda text: text.replace(",`CNY", "", 1),
         lambda text: text.replace("`2024", "2024", 1),
+        lambda text: text.replace("`2024", "继续\r\n`2024", 1),
+    ],
+    ids=["cell", "backtick", "stray"],
+)
+def test_a_line_of_another_shape_is_handed_on_and_stops_nothing(spoil) -> None:
+    file = spoil(trade_bill(trade_rows(STATEMENT)).decode("utf-8-sig"))
+    read = list(wechatpay_bill.read_trades(file.encode()))
+    assert isinstance(read[0], UnreadLine)
+    assert replace(read[-1], raw={}, number=0) == STATEMENT[-1]
+
+
+def test_a_line_of_another_merchant_is_marked(wechatpay: WechatPay) -> None:
+    rows = [*trade_rows(STATEMENT[:1]), *one_row(商户号="1999999999")]
+    lines = wechatpay.read_bill(trade_bill(rows), DAY)
+    assert [line.is_foreign for line in lines] == [False, True]
+
+
+def test_the_bill_of_another_day_is_not_taken(wechatpay: WechatPay) -> None:
+    with pytest.raises(ProviderUnreachable, match="another day"):
+        list(wechatpay.read_bill(trade_bill(trade_rows(STATEMENT)), DAY + timedelta(days=1)))
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda text: text.split("总交易单数")[0],
         lambda text: text.replace("订单金额", "金额"),
         lambda text: text.split("\r\n", 1)[1],
         lambda text: "",
         lambda text: "<html></html>",
-        lambda text: text.replace("`2024", "继续\r\n`2024", 1),
     ],
-    ids=["cell", "summary", "backtick", "column", "header", "all", "html", "stray"],
+    ids=["summary", "column", "header", "all", "html"],
 )
 def test_a_table_with_something_missing_stops_the_reading(spoil) -> None:
     file = trade_bill(trade_rows(STATEMENT)).decode("utf-8-sig")
@@ -310,9 +337,8 @@ def test_a_character_that_is_spoilt_is_no_reason_to_stop() -> None:
 
 
 def test_lines_are_read_one_by_one() -> None:
-    """The first line is there before the last one is looked at."""
-    rows = [*trade_rows(STATEMENT), *one_row(手续费="x")]
-    lines = wechatpay_bill.read_trades(trade_bill(rows))
+    """The first line is there before it is known that the end is missing."""
+    lines = wechatpay_bill.read_trades(trade_bill(trade_rows(STATEMENT)).split("总交易单数".encode())[0])
     assert next(lines).out_trade_no == REF.out_trade_no
 
 

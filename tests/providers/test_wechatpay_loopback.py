@@ -28,6 +28,7 @@ from app.providers.base import (
     ShowQR,
 )
 from app.providers.wechatpay import WechatPay
+from tests.providers.contract import bill_of
 from tests.providers.wechatpay_forge import KEYS
 from tests.sandbox.conftest import Far
 from tests.sandbox.wechat import PHONE, WECHAT, Mail, Postbox, postbox
@@ -227,10 +228,10 @@ def test_the_days_bills_are_read(mode: str, fresh: Far, mail: Postbox) -> None:
     mail.wait(2)
     today = clock.now().astimezone(clock.BEIJING).date()
     with pytest.raises(ProviderRejected) as early:
-        wechatpay.statement(today)
+        wechatpay.fetch_bill(today)
     assert early.value.provider_code == "NO_STATEMENT_EXIST"
     fresh.pull("bill_now", scope="always")
-    payment, refund = wechatpay.statement(today)
+    payment, refund = bill_of(wechatpay, today)
     assert (payment.kind, payment.out_trade_no, payment.amount) == ("payment", asked.ref.out_trade_no, PRICE)
     assert payment.fee == Money(-12, "CNY")
     assert (refund.kind, refund.out_refund_no, refund.amount) == (
