@@ -31,7 +31,7 @@ def test_a_new_charge_is_answered_as_it_will_be_read(api):
     assert list(charge) == [
         *("id", "object", "livemode", "status", "amount", "amount_paid", "amount_refunded", "currency"),
         "description",
-        *("merchant_order_no", "metadata", "return_url", "qr_code", "url", "qr", "provider"),
+        *("merchant_order_no", "metadata", "return_url", "qr_code", "topup", "url", "qr", "provider"),
         *("created_at", "expires_at", "paid_at", "paid_late", "expired_at", "canceled_at"),
     ]
     sent = {
