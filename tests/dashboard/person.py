@@ -16,7 +16,7 @@ from tests.conftest import Shop
 ROOMS = (
     *("merchants", "door", "security", "policy", "team", "audit", "branding", "provider_accounts", "routing"),
     *("charges", "lists", "printing", "batch", "code_printing", "simulator"),
-    *("till", "shifts", "refunds", "ledger", "statements", "members"),
+    *("till", "shifts", "refunds", "ledger", "statements", "members", "risk"),
     *("codes", "stores", "webhooks", "keys", "request_logs", "epay"),
 )
 
