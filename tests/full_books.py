@@ -74,6 +74,12 @@ def fill_members(shop: Shop) -> None:
     purse.add_member(shop, "user-43")
 
 
+def fill_fee_back(shop: Shop) -> None:
+    """With the refund of 3.00, a wallet gave back 0.02 of its fee."""
+    with transaction() as tx:
+        assert fees.give_back(tx, shop.id, {row_of(Refund, amount_minor=300, state="succeeded").id: 2})
+
+
 def _hold_and_decline(shop: Shop, charge_id: str) -> None:
     policy.save_policy(shop.id, Policy(refund_limit_minor=1), by=SERVER)
     with transaction() as tx:
