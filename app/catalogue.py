@@ -26,6 +26,9 @@ WHEN = {
     types.CHARGE_AMOUNT_MISMATCHED: "Real money of the wrong amount or currency waits for a person.",
     types.CHARGE_EXPIRED: "Its time is up: it can no longer be paid.",
     types.CHARGE_CANCELED: "It was canceled: it can no longer be paid.",
+    types.CHARGE_BLOCKED: "A rule of yours stopped somebody who was about to pay it; nothing was begun.",
+    types.CHARGE_REVIEW_OPENED: "A rule of yours holds it: it can be paid after somebody has released it.",
+    types.CHARGE_REVIEW_CLOSED: "Somebody has released it, or refused it; then it is canceled.",
     types.REFUND_CREATED: "Money is to go back, and counts against its charge from now on.",
     types.REFUND_SUCCEEDED: "The wallet says that it went back.",
     types.REFUND_FAILED: "Nothing went back, and the amount can be refunded again.",
@@ -71,12 +74,27 @@ _PAYMENT = {
 }
 
 
+_RISK = {
+    "type": "object",
+    "description": "Which rule matched, and on what: GET /v1/risk/decisions/{decision} tells more.",
+    "properties": {
+        "decision": {"type": "string", "pattern": "^rd" + _ID},
+        "rule": {"type": "string", "pattern": "^rr" + _ID},
+        "kind": {"type": "string"},
+        "action": {"enum": ["block", "review"]},
+        "facts": {"type": "object"},
+    },
+    "required": ["decision", "rule", "kind", "action", "facts"],
+    "additionalProperties": False,
+}
 # What stands beside data.object.
 _BESIDE: dict[str, dict[str, Any]] = {
     types.CHARGE_PAID: {"payment": _PAYMENT},
     types.CHARGE_PAID_LATE: {"payment": _PAYMENT},
     types.CHARGE_DOUBLE_PAID: {"payment": _PAYMENT},
     types.CHARGE_AMOUNT_MISMATCHED: {"payment": _PAYMENT},
+    types.CHARGE_BLOCKED: {"risk": _RISK},
+    types.CHARGE_REVIEW_OPENED: {"risk": _RISK},
     types.TOPUP_REFUNDED: {"refund": {"type": "string", "description": "The refund."}},
     types.MEMBER_BALANCE_CHANGED: {"movement": {"$ref": _REF + MovementAnswer.__name__}},
 }

@@ -7,6 +7,7 @@ PlatformError
  +- PermissionDenied        known, but not allowed to do this
  +- NotFound                no such thing, or not yours: the two look the same
  +- Conflict                the thing is in a state that forbids this
+ |   +- PaymentStopped      a rule of the merchant's stops this payment; nothing was begun
  |   +- IdempotencyMismatch the same Idempotency-Key came with another request
  |   +- RequestUnderWay     what was asked before under this key still goes on: ask again in a moment
  +- TooManyRequests         wait ``retry_after_s`` seconds
@@ -82,6 +83,12 @@ class Conflict(PlatformError):
     """The thing is in a state that forbids this."""
 
     code = "conflict"
+
+
+class PaymentStopped(Conflict):
+    """A rule of the merchant's stops this payment, for good or until a person has looked at it."""
+
+    code = "payment_blocked"
 
 
 class IdempotencyMismatch(Conflict):

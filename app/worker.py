@@ -20,7 +20,7 @@ from flask import Flask
 
 from app import clock, heartbeat, queue
 from app.callbacks.retention import forget_old_bodies
-from app.charges import outcomes, proving, refund_sending, sweeps
+from app.charges import outcomes, proving, refund_sending, screening, sweeps
 from app.codes import quiet, tally
 from app.db import moment, reading, transaction
 from app.epay import notices
@@ -56,6 +56,7 @@ CHORES: tuple[Callable[[], object], ...] = (
     forget_old_bodies,
     tally.forget_old,
     files.forget_old,
+    screening.forget_old,
 )
 CHORES_EVERY_S = 3600.0
 

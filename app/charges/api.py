@@ -102,6 +102,7 @@ CHARGE_EXAMPLE: dict[str, Any] = {
     "paid_late": False,
     "expired_at": None,
     "canceled_at": None,
+    "review": None,
 }
 # For readers of the document and of its fuzzers; what is enforced is in commands.py.
 PLAIN = r"\u0000-\u001f\u007f-\u009f\u2028\u2029\u202a-\u202e\u2066-\u2069"
@@ -293,6 +294,18 @@ class QRAddresses(BaseModel):
     png: str
 
 
+class ReviewAnswer(BaseModel):
+    """How a charge stands that one of your rules has held."""
+
+    status: str = Field(
+        description="open: it can be paid only after somebody at the dashboard has released it.  released, "
+        "refused (then it is canceled), or lapsed: it ended before anybody looked."
+    )
+    opened_at: datetime
+    closed_at: datetime | None
+    reason: str | None = Field(description="What the person wrote who decided.")
+
+
 class ChargeAnswer(BaseModel):
     """A charge."""
 
@@ -325,6 +338,9 @@ class ChargeAnswer(BaseModel):
     paid_late: bool = Field(description="Paid after it had expired.")
     expired_at: datetime | None
     canceled_at: datetime | None
+    review: ReviewAnswer | None = Field(
+        description="null unless one of your risk rules has held it; `status` is pending meanwhile."
+    )
     refunds: dict[str, Any] | None = optional("With expand[]=refunds: the latest ten, newest first.")
     latest_attempt: dict[str, Any] | None = Field(
         None, description="With expand[]=latest_attempt: the last try in a wallet; null if there was none."

@@ -13,15 +13,18 @@ import sqlalchemy as sa
 from sqlalchemy import Connection
 
 from app import clock, queue
-from app.charges import outcomes, reversal
+from app.charges import outcomes, reversal, screening
 from app.charges.models import Attempt, Charge
+from app.charges.screening import Screened, Visitor
 from app.charges.settle import settle
-from app.charges.states import AttemptState, ChargeState, move
+from app.charges.states import AttemptState, ChargeState, Review, move
 from app.db import insert_or_skip, moment, reading, table_of, transaction
 from app.errors import Conflict, NotFound, NumberTaken, ProviderRejected, ProviderUnreachable
 from app.ids import new_id
 from app.merchants import accounts
 from app.merchants.accounts import OpenAccount
+from app.merchants.risk import Action
+from app.merchants.risk_rules import count_of
 from app.money import Money
 from app.providers.base import (
     COUNTER,
@@ -59,8 +62,9 @@ _asking = threading.BoundedSemaphore(ASKING_MAX)
 class Payer:
     """Where the shopper is, who they are, and how to get back to them.
 
-    ``payer_id`` is the network's name for them, where a scene needs one; ``holds`` are the attempts that
-    this very browser began, which it may take up again without being identified once more.
+    ``ip`` and ``device`` are the shopper's own, or None; ``payer_id`` is the network's name for them, where a
+    scene needs one; ``holds`` are the attempts that this very browser began, which it may take up again
+    without being identified once more.
     """
 
     scene: Scene
@@ -68,6 +72,7 @@ class Payer:
     ip: str | None = None
     payer_id: str | None = None
     holds: frozenset[str] = frozenset()
+    device: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,12 +80,14 @@ class Started:
     """What the payer must do next, and until when it works.
 
     ``is_personal``: only the payer it was made for can do it, so nobody else may be shown it.
+    ``knows_device``: some rule of the merchant's looks at devices, so this one must be known again.
     """
 
     attempt_id: str
     step: NextStep
     good_until: datetime
     is_personal: bool
+    knows_device: bool
 
 
 def start_attempt(charge_id: str, account: OpenAccount, payer: Payer) -> Started:
@@ -92,13 +99,16 @@ def start_attempt(charge_id: str, account: OpenAccount, payer: Payer) -> Started
     number, which the networks answer alike; all others are closed at their providers first.  A number
     that its provider will not open again is retired, and another taken: once, the shopper presses again.
 
-    Raises NotFound, Conflict (not payable any more), ProviderRejected (a definite no; the attempt
-    is FAILED) or ProviderUnreachable (the attempt stays STARTED, and the worker asks about it).
+    Raises NotFound, Conflict (not payable any more), PaymentStopped (by a rule of the merchant's, and no
+    attempt was made), ProviderRejected (a definite no; the attempt is FAILED) or ProviderUnreachable (the
+    attempt stays STARTED, and the worker asks about it).
     """
     _retire_others(charge_id, account, payer)
     with transaction() as tx:
         charge, attempt = _store(tx, charge_id, account, payer)
         now = moment(tx)
+    if isinstance(attempt, Screened):
+        raise attempt.refusal()
     try:
         return _begin(charge, attempt, account, payer, now)
     except NumberTaken:
@@ -106,6 +116,8 @@ def start_attempt(charge_id: str, account: OpenAccount, payer: Payer) -> Started
     with transaction() as tx:
         charge, other = _store(tx, charge_id, account, payer, instead_of=attempt.id)
         now = moment(tx)
+    if isinstance(other, Screened):
+        raise other.refusal()
     return _begin(charge, other, account, payer, now)
 
 
@@ -310,11 +322,12 @@ _IS_WANTED = sa.exists().where(
 
 def _store(
     tx: Connection, charge_id: str, account: OpenAccount, payer: Payer, *, instead_of: str | None = None
-) -> tuple[sa.Row[Any], sa.Row[Any]]:
-    """The locked charge, and this payer's open attempt: found, or made now.
+) -> tuple[sa.Row[Any], sa.Row[Any] | Screened]:
+    """The locked charge, and this payer's open attempt: found, or made now, unless a rule stops it.
 
-    ``instead_of`` is one whose number is spent: it is found only if it has something to show all the same,
-    and those before it, which were retired, not at all.
+    An attempt that is taken up again was judged when it was made.  ``instead_of`` is one whose number is
+    spent: it is found only if it has something to show all the same, and those before it, which were
+    retired, not at all.
     """
     charge, tries = lock_payable(tx, charge_id, account)
     now = moment(tx)
@@ -326,28 +339,46 @@ def _store(
     if attempt is not None:
         return charge, attempt
     key = payer_key(account.id, payer.payer_id)
-    attempt = record(tx, charge, account, scene=payer.scene, payer_key=key, expires_at=charge.expires_at)
+    screened = screening.screen(tx, charge, account, Visitor(payer.scene, payer.ip, payer.device, key))
+    if screened.stopped_by is not None:
+        return charge, screened
+    attempt = record(
+        tx,
+        charge,
+        account,
+        scene=payer.scene,
+        payer_key=key,
+        address_key=screening.address_key(charge.merchant_id, payer.ip),
+        device_key=screened.device_key,
+        expires_at=charge.expires_at,
+    )
     if attempt is None:
         raise RuntimeError(f"a new attempt of {charge_id} has a number that is taken")
     return charge, attempt
 
 
+# How many rules judge it comes with the charge, so that who has none waits for no statement more.
+_LOCK: sa.Select[Any] = (
+    sa.select(*_charges.c, count_of(_charges.c.merchant_id, _charges.c.livemode).label("live_rules"))
+    .where(_charges.c.merchant_id == sa.bindparam("merchant_id"), _charges.c.id == sa.bindparam("charge_id"))
+    .with_for_update()
+)
+
+
 def lock_payable(
     tx: Connection, charge_id: str, account: OpenAccount
 ) -> tuple[sa.Row[Any], list[sa.Row[Any]]]:
-    """A charge that can be paid, locked, and its attempts that are open.  A step.
+    """A charge that can be paid, locked, with ``live_rules``, and its attempts that are open.  A step.
 
-    Raises NotFound or Conflict.
+    Raises NotFound, Conflict or PaymentStopped (a rule holds it until somebody has looked at it).
     """
-    charge = tx.execute(
-        sa.select(*_charges.c)
-        .where(_charges.c.merchant_id == account.merchant_id, _charges.c.id == charge_id)
-        .with_for_update()
-    ).first()
+    charge = tx.execute(_LOCK, {"merchant_id": account.merchant_id, "charge_id": charge_id}).first()
     if charge is None or charge.livemode != account.livemode or not account.enabled:
         raise NotFound("this merchant has no such charge or account")
     if charge.state != ChargeState.PENDING or charge.expires_at <= moment(tx):
         raise Conflict("this charge can no longer be paid", code="charge_not_payable")
+    if charge.review not in (None, Review.RELEASED):
+        raise screening.stop(Action.REVIEW)
     tries = list(tx.execute(_LIVE, {"merchant_id": charge.merchant_id, "charge_id": charge_id}))
     if any(each.state == AttemptState.MISMATCHED for each in tries):
         raise Conflict("this charge has received money of another amount", code="charge_in_review")
@@ -427,7 +458,13 @@ def _begin(
 
 def _started(attempt: sa.Row[Any]) -> Started:
     until = min(attempt.step_expires_at or attempt.expires_at, attempt.expires_at)
-    return Started(attempt.id, read_step(attempt.next_step), until, attempt.payer_key is not None)
+    return Started(
+        attempt.id,
+        read_step(attempt.next_step),
+        until,
+        attempt.payer_key is not None,
+        attempt.device_key is not None,
+    )
 
 
 def _fail(tx: Connection, attempt: sa.Row[Any], refusal: ProviderRejected) -> None:

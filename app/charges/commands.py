@@ -36,6 +36,7 @@ class NewCharge:
     shift_id: str | None = None
     store_id: str | None = None  # where it hangs now
     topup_id: str | None = None  # of the top-up that it pays for, as its caller knows
+    amount_by_shopper: bool = False  # typed at a code that asks for it
 
     def __post_init__(self) -> None:
         if not 1 <= self.amount.minor <= MINOR_MAX:

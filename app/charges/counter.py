@@ -20,8 +20,9 @@ import structlog
 from sqlalchemy import Connection
 
 from app import clock, queue
-from app.charges import attempts, lifecycle, outcomes, reversal, routes
+from app.charges import attempts, lifecycle, outcomes, reversal, routes, screening
 from app.charges.models import Attempt
+from app.charges.screening import Screened, Visitor
 from app.charges.settle import settle
 from app.charges.states import AttemptState, move
 from app.db import moment, reading, table_of, transaction
@@ -73,7 +74,8 @@ def take_code(merchant_id: str, charge_id: str, text: str, till: Till, *, livemo
     STARTED: the shopper is asked in the wallet, or nothing is known; the worker asks every few seconds and
     gives up after a while.  The same code again is the same attempt.  Raises InvalidRequest (no code),
     NotFound (no such charge), Conflict (not payable, no account for this wallet, somebody else is paying, or
-    the code was scanned for another charge a moment ago) or ProviderRejected (the wallet's definite no).
+    the code was scanned for another charge a moment ago), PaymentStopped (by a rule of the merchant's) or
+    ProviderRejected (the wallet's definite no).
     """
     code, info = read_code(text)
     charge = lifecycle.find(merchant_id, charge_id, livemode=livemode)
@@ -147,6 +149,8 @@ def _begin(charge: sa.Row[Any], account: OpenAccount, code: str, till: Till) -> 
     """
     with transaction() as tx:
         attempt, is_new = _store(tx, charge, account, code)
+    if isinstance(attempt, Screened):
+        raise attempt.refusal()
     if not is_new:
         return attempt
     order = CodeOrder(
@@ -175,8 +179,10 @@ def _begin(charge: sa.Row[Any], account: OpenAccount, code: str, till: Till) -> 
     return attempts.find_attempt(attempt.merchant_id, attempt.id)
 
 
-def _store(tx: Connection, charge: sa.Row[Any], account: OpenAccount, code: str) -> tuple[sa.Row[Any], bool]:
-    """The new attempt, or the one that this code made already, and whether it is new.  A step."""
+def _store(
+    tx: Connection, charge: sa.Row[Any], account: OpenAccount, code: str
+) -> tuple[sa.Row[Any] | Screened, bool]:
+    """The new attempt, or the one that this code made already, and whether it is new; or what stops it."""
     key = _key(charge.merchant_id, code)
     try:
         charge, tries = attempts.lock_payable(tx, charge.id, account)
@@ -191,6 +197,9 @@ def _store(tx: Connection, charge: sa.Row[Any], account: OpenAccount, code: str)
         return known, False
     for other in tries:
         _refuse_second(other)
+    screened = screening.screen(tx, charge, account, Visitor(COUNTER))
+    if screened.stopped_by is not None:
+        return screened, False
     if known is not None:
         tx.execute(
             sa.update(_attempts)

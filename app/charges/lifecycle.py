@@ -87,6 +87,7 @@ def create_charge(tx: Connection, merchant_id: str, *, livemode: bool, new: NewC
         "metadata": new.metadata,
         "return_url": new.return_url,
         "qr_code_id": new.qr_code_id,
+        "amount_by_shopper": new.amount_by_shopper,
         "taken_by": new.taken_by,
         "shift_id": new.shift_id,
         "store_id": new.store_id,

@@ -8,7 +8,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.orm import Mapped, mapped_column
 
-from app.charges.states import AttemptState, ChargeState, Deed, RefundState
+from app.charges.states import AttemptState, ChargeState, Deed, RefundState, Review
 from app.db import Base
 
 
@@ -83,6 +83,18 @@ class Charge(Base):
             "paid_minor",  # so that counting reads the index alone
             **_where("qr_code_id IS NOT NULL"),
         ),
+        # What rules about payments look at: amounts that shoppers typed, and what waits for a person.
+        sa.Index(
+            "ix_charges_by_shopper",
+            *("merchant_id", "livemode", "created_at", "amount_minor", "currency", "id"),
+            sqlite_where=sa.text("amount_by_shopper = 1"),  # as its queries spell a boolean
+            postgresql_where=sa.text("amount_by_shopper"),
+        ),
+        sa.Index(
+            "ix_charges_review",
+            *("merchant_id", "livemode", "state", "id"),
+            **_where("review = 'open'"),
+        ),
     )
 
     merchant_id: Mapped[str] = mapped_column(sa.String(40), primary_key=True)
@@ -96,6 +108,7 @@ class Charge(Base):
     metadata_json: Mapped[dict[str, Any]] = mapped_column("metadata")
     return_url: Mapped[str | None] = mapped_column(sa.String(2048))
     qr_code_id: Mapped[str | None] = mapped_column(sa.String(40))  # the printed code that it was begun at
+    amount_by_shopper: Mapped[bool] = mapped_column(default=False)  # typed at a code that asks for it
     store_id: Mapped[str | None] = mapped_column(sa.String(40))  # where that code hung then
     topup_id: Mapped[str | None] = mapped_column(sa.String(40))  # of a member, if that is what it pays for
     taken_by: Mapped[str | None] = mapped_column(sa.String(254))  # the e-mail of who made it at the dashboard
@@ -110,6 +123,11 @@ class Charge(Base):
     paid_minor: Mapped[int | None]  # less than was asked, if a person accepted that; None: not paid
     refunded_minor: Mapped[int] = mapped_column(default=0)  # of that; reserved or succeeded
     sequence: Mapped[int] = mapped_column(sa.Integer, default=0)  # of its latest event
+    review: Mapped[Review | None] = mapped_column(sa.String(16))  # held by a rule: see reviews.py
+    review_opened_at: Mapped[datetime | None]
+    review_closed_at: Mapped[datetime | None]
+    review_by: Mapped[str | None] = mapped_column(sa.String(254))  # the e-mail of who decided
+    review_reason: Mapped[str | None] = mapped_column(sa.String(200))
 
 
 class Attempt(Base):
@@ -129,6 +147,16 @@ class Attempt(Base):
         sa.Index("ix_attempts_number", "account_id", "out_trade_no", unique=True),
         sa.Index("ix_attempts_provider_ref", "account_id", "provider_ref", unique=True),
         sa.Index("ix_attempts_code", "merchant_id", "code_key", unique=True),  # one code, one payment
+        # What rules about payments count.  The keys are forgotten after a while: see screening.py.
+        sa.Index("ix_attempts_open", *("merchant_id", "charge_id"), **_where("state = 'started'")),
+        *[
+            sa.Index(
+                f"ix_attempts_{name}",
+                *("merchant_id", f"{name}_key", "started_at"),
+                **_where(f"{name}_key IS NOT NULL"),
+            )
+            for name in ("payer", "address", "device")
+        ],
         # One attempt settles a charge, whatever the code above believes.
         sa.Index(
             "ix_attempts_settlement",
@@ -160,6 +188,8 @@ class Attempt(Base):
     provider: Mapped[str] = mapped_column(sa.String(16))
     scene: Mapped[str] = mapped_column(sa.String(16))
     payer_key: Mapped[str | None] = mapped_column(sa.String(64))  # a digest, where only that payer can pay it
+    address_key: Mapped[str | None] = mapped_column(sa.String(32))  # digests of whence it was begun
+    device_key: Mapped[str | None] = mapped_column(sa.String(32))
     code_key: Mapped[str | None] = mapped_column(sa.String(64))  # a digest, by which a code is known again
     # When it was given up by reversal, stored before that is sent: from then on its money goes back.
     given_up_at: Mapped[datetime | None]

@@ -9,7 +9,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from app.charges.states import ChargeState, RefundState
+from app.charges.states import ChargeState, RefundState, Review
 from app.clock import to_rfc3339
 from app.qr.links import LinkFacts, LinkSigner, link_for
 from app.runtime import runtime
@@ -69,6 +69,7 @@ def charge_json(charge: sa.Row[Any]) -> dict[str, Any]:
         "paid_late": charge.paid_late,
         "expired_at": closed_at if charge.state == ChargeState.EXPIRED else None,
         "canceled_at": closed_at if charge.state == ChargeState.CANCELED else None,
+        "review": _review_json(charge),
     }
 
 
@@ -106,8 +107,18 @@ def payment_json(attempt: sa.Row[Any], *, accepted_by: str | None = None) -> dic
     }
 
 
-def charge_fact(event_type: str, charge: sa.Row[Any], payment: dict[str, Any] | None = None) -> Fact:
-    """The event that says this of a charge, as it stands in the row and with its ``sequence``."""
+def charge_fact(
+    event_type: str,
+    charge: sa.Row[Any],
+    payment: dict[str, Any] | None = None,
+    *,
+    risk: dict[str, Any] | None = None,
+) -> Fact:
+    """The event that says this of a charge, as it stands in the row and with its ``sequence``.
+
+    ``risk`` is the decision that it is about.
+    """
+    beside = {"payment": payment, "risk": risk}
     return Fact(
         charge.merchant_id,
         charge.livemode,
@@ -115,7 +126,7 @@ def charge_fact(event_type: str, charge: sa.Row[Any], payment: dict[str, Any] | 
         charge.id,
         charge.sequence,
         charge_json(charge),
-        {"payment": payment} if payment else {},
+        {name: value for name, value in beside.items() if value},
     )
 
 
@@ -130,6 +141,19 @@ def refund_fact(event_type: str, refund: sa.Row[Any]) -> Fact:
 @lru_cache(maxsize=4096)
 def _link(signer: LinkSigner, facts: LinkFacts, origin: str, host_upper: bool) -> str:
     return link_for(origin, signer.token_for(facts), host_upper=host_upper)
+
+
+def _review_json(charge: sa.Row[Any]) -> dict[str, Any] | None:
+    """How a charge stands that a rule has held.  One that ended before anybody looked has ``lapsed``."""
+    if charge.review is None:
+        return None
+    has_lapsed = charge.review == Review.OPEN and charge.state != ChargeState.PENDING
+    return {
+        "status": "lapsed" if has_lapsed else charge.review,
+        "opened_at": to_rfc3339(charge.review_opened_at),
+        "closed_at": _time(charge.review_closed_at),
+        "reason": charge.review_reason,
+    }
 
 
 def _time(moment: datetime | None) -> str | None:

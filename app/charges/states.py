@@ -23,6 +23,14 @@ class ChargeState(StrEnum):
     CANCELED = "canceled"
 
 
+class Review(StrEnum):
+    """What became of a charge that a rule holds until a person has looked at it."""
+
+    OPEN = "open"  # it cannot be paid while it is pending
+    RELEASED = "released"
+    REFUSED = "refused"
+
+
 class AttemptState(StrEnum):
     """Where one try at one provider is."""
 

@@ -16,7 +16,7 @@ from sqlalchemy import Connection
 
 from app.charges import attempts, counter, lifecycle, reversal, shifts
 from app.charges.commands import NewCharge
-from app.charges.states import AttemptState, ChargeState
+from app.charges.states import AttemptState, ChargeState, Review
 from app.db import moment, reading
 from app.errors import Conflict
 from app.merchants.actor import Actor
@@ -35,13 +35,14 @@ class Face(StrEnum):
     REFUSED = "refused"  # the wallet said no to the code
     NOTHING = "nothing"  # nobody confirmed in time
     PAID = "paid"
+    HELD = "held"  # by a rule of the shop's, until a person has looked at it
     REVIEW = "review"  # money of another amount: a person decides
     OVER = "over"  # withdrawn, or its time is up
 
 
-LIVE = frozenset({Face.READY, Face.PAYING, Face.ASKING, Face.LEAVING, Face.REFUSED, Face.NOTHING})
+LIVE = frozenset({Face.READY, Face.PAYING, Face.ASKING, Face.LEAVING, Face.REFUSED, Face.NOTHING, Face.HELD})
 # Where another code may be scanned for the same charge.
-OPEN_TO_CODES = LIVE - {Face.ASKING}
+OPEN_TO_CODES = LIVE - {Face.ASKING, Face.HELD}
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +88,8 @@ def sale_of(merchant_id: str, charge_id: str, *, livemode: bool) -> Sale:
     with reading() as connection:
         now = moment(connection)
     face, attempt = face_of(charge.state, tries)
+    if face in OPEN_TO_CODES and face is not Face.LEAVING and charge.review == Review.OPEN:
+        face = Face.HELD
     ends = attempt.started_at + reversal.PATIENCE if attempt is not None else now
     return Sale(charge, face, attempt, max(0, _seconds(ends - now)) if face is Face.ASKING else 0)
 

@@ -37,6 +37,8 @@ _REFUSALS = {
     "charge_not_payable": _l("This sale is over."),
     "charge_in_review": _l("This sale is over."),
     "pay_code_used": _l("This code was used a moment ago. Ask the shopper for a fresh one."),
+    "payment_blocked": _l("A rule of the shop stops this payment. The sale's page says which."),
+    "payment_held": _l("A rule of the shop holds this payment until somebody has looked at it."),
     "too_many_attempts": _l("This sale was tried too often: begin it anew."),
 }
 

@@ -36,7 +36,7 @@ _WALLETS = (
     )
     .scalar_subquery()
 )
-_CHARGE_COLUMNS = 20
+_CHARGE_COLUMNS = 21
 _LOOK = (
     sa.select(  # in the order of the fields of Opened, then of Try
         _charges.c.id,
@@ -56,6 +56,7 @@ _LOOK = (
         _charges.c.paid_minor,
         _charges.c.refunded_minor,
         _charges.c.provider,
+        _charges.c.review,
         _brands.c.accent,
         _brands.c.logo_version,
         _WALLETS,

@@ -25,7 +25,7 @@ class Visit:
 
     ``chosen`` is the wallet this browser picked last; ``said_scene`` is a scene the shopper insists on;
     ``held`` are attempts that this browser began; ``how`` is a wallet they ask about, and ``refused`` one
-    that could not be opened just now.
+    that could not be opened just now; ``stopped`` says that the shop did not accept a payment just now.
     """
 
     language: str
@@ -38,6 +38,7 @@ class Visit:
     held: frozenset[str] = frozenset()
     how: str = ""
     refused: str = ""
+    stopped: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,12 +67,13 @@ class Shape:
     draws: bool  # the payment link as a code
     elsewhere: bool
     polls: bool
-    waits: bool  # an attempt is open, so a page without a script must load itself again
+    waits: bool  # something is awaited, so a page without a script must load itself again
     came_back: bool
     go: bool  # the page goes on by itself, where there is a script
     identified: bool
     how: Offer | None  # the wallet that the page explains
     refused: str  # the label of a wallet that could not be opened just now, yet to be translated
+    stopped: bool  # the shop did not accept a payment just now
 
     def variables(self) -> dict[str, Any]:
         """For a template, by name."""
@@ -81,7 +83,7 @@ class Shape:
 _SHAPE_NAMES = tuple([field.name for field in fields(Shape)])
 _WITH_A_FORM = (Face.PAY, Face.FAILED)
 _GOING_ON = (*_WITH_A_FORM, Face.WAIT)
-_POLLED = (Status.PENDING, Status.PROCESSING, Status.FAILED)
+_POLLED = (Status.PENDING, Status.PROCESSING, Status.FAILED, Status.HELD)
 
 
 def shape_of(opened: Opened, view: View, visit: Visit) -> Shape:
@@ -100,12 +102,13 @@ def shape_of(opened: Opened, view: View, visit: Visit) -> Shape:
         draws=view.face is Face.HELP or (visit.scene is Scene.DESKTOP and view.face in _WITH_A_FORM),
         elsewhere=view.elsewhere,
         polls=view.status in _POLLED or view.unsure,
-        waits=bool(opened.open_tries),
+        waits=bool(opened.open_tries) or view.face is Face.HELD,
         came_back=visit.came_back,
         go=(visit.go and view.face is Face.WAIT) or (visit.identified and view.face in _GOING_ON),
         identified=visit.identified,
         how=next((offer for offer in offers if view.how and offer.code == view.how.code), None),
         refused=labels.get(visit.refused, "") if view.face is Face.PAY else "",
+        stopped=visit.stopped and view.face in _WITH_A_FORM,
     )
 
 

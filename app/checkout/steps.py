@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-from app.charges.states import AttemptState, ChargeState
+from app.charges.states import AttemptState, ChargeState, Review
 from app.providers import REGISTRY
 from app.providers.base import Info, NextStep, Scene, ShowQR
 
@@ -27,6 +27,7 @@ class Status(StrEnum):
     EXPIRED = "expired"
     CANCELED = "canceled"
     REVIEW = "review"  # money came, but not this amount: a person decides
+    HELD = "held"  # by a rule of the shop's: a person must say that it may be paid
 
 
 class Face(StrEnum):
@@ -41,6 +42,7 @@ class Face(StrEnum):
     EXPIRED = "expired"
     CANCELED = "canceled"
     REVIEW = "review"
+    HELD = "held"
 
 
 ENDED = frozenset({Status.PAID, Status.CANCELED, Status.EXPIRED, Status.REVIEW})
@@ -102,10 +104,16 @@ class Opened:
     paid_minor: int | None  # less than asked if the shop has accepted less
     refunded_minor: int
     provider: str | None
+    review: str | None  # what became of it, if a rule has held it
     accent: str | None  # the merchant's colour and logo, if it has chosen any
     logo_version: str | None
     providers: frozenset[str]
     tries: tuple[Try, ...]
+
+    @property
+    def is_held(self) -> bool:
+        """Whether a person of the shop must look at it before it can be paid."""
+        return self.review not in (None, Review.RELEASED)
 
     @property
     def open_tries(self) -> tuple[Try, ...]:
@@ -157,6 +165,8 @@ def status_of(opened: Opened, now: datetime) -> Status:
         return Status.PROCESSING
     if opened.expires_at <= now:
         return Status.EXPIRED
+    if opened.is_held:
+        return Status.HELD
     return Status.FAILED if tries and tries[0].state in _GAVE_UP else Status.PENDING
 
 
@@ -187,6 +197,8 @@ def view_of(
     if came_back and in_flight:
         return _going_on(status, mine, now) if mine and is_going else View(Face.WAIT, status, in_flight[0])
     elsewhere = bool(in_flight) and not is_going
+    if opened.is_held and not is_going:
+        return View(Face.HELD, status)
     if wallet := _to_explain(choices_of(opened, scene), how):
         return View(Face.HELP, status, how=wallet, elsewhere=elsewhere)
     if mine and is_going:
@@ -208,7 +220,7 @@ def version_of(opened: Opened, now: datetime) -> str:
 
     A page that holds another version is out of date and loads itself again.
     """
-    facts = [opened.state, str(opened.refunded_minor), str(opened.expires_at <= now)]
+    facts = [opened.state, str(opened.refunded_minor), str(opened.expires_at <= now), str(opened.review)]
     facts += [f"{each.id} {each.state} {each.way(now) is None}" for each in opened.tries]
     return f"{status_of(opened, now)}-{zlib.crc32(' '.join(facts).encode()):08x}"
 

@@ -27,13 +27,13 @@ from app.answers import json_answer
 from app.charges import attempts, routes
 from app.charges.attempts import Payer, Started, payer_key
 from app.charges.commands import EXPIRES_IN_S_MAX
-from app.checkout import steps
+from app.checkout import device, steps
 from app.checkout.look import look
 from app.checkout.page import Shape, Visit, app_of, receipt_of, shape_of, texts_of
 from app.checkout.scene import scene_of
 from app.checkout.stencil import Stencil, cut, hole
 from app.checkout.steps import Face, Opened, View
-from app.errors import Conflict, NotFound, ProviderRejected, ProviderUnreachable
+from app.errors import Conflict, NotFound, PaymentStopped, ProviderRejected, ProviderUnreachable
 from app.ids import is_id
 from app.merchants import accounts
 from app.merchants.brand_views import dress
@@ -52,6 +52,7 @@ STATE_COOKIE = "mafu_payer"  # of an identification under way
 STATE_LIFE_S = 600
 STATE_CHARS = 32  # before the account's part
 HELD_COOKIE = "mafu_attempts"  # begun by this browser, and payable by nobody else; newest first
+DEVICE_COOKIE = "mafu_device"  # given only where a shop has a rule about devices
 HELD_MAX = 8  # a shopper has few links open at once
 YEAR_S = 31536000
 STENCILS_MAX = 500  # 4 kB each; a shop in one language needs a handful
@@ -110,7 +111,7 @@ def pay(token: str) -> Response:
     is_over = steps.status_of(opened, clock.now()) in steps.ENDED
     if is_over or not any(choice.works and choice.info.code == wallet for choice in choices):
         return _see_other(_here(token, visit.said_scene))
-    who, held = None, visit.held
+    who, held, browser = None, visit.held, device.device_of(request.cookies.get(DEVICE_COOKIE, ""))
     try:
         account = routes.account_for(
             opened.merchant_id,
@@ -124,10 +125,11 @@ def pay(token: str) -> Response:
             return away
         payer_id = _payer_id(account)
         who = payer_key(account.id, payer_id)
-        payer = Payer(visit.scene, _return_url(token, visit), request.remote_addr, payer_id, held)
+        payer = Payer(visit.scene, _return_url(token, visit), request.remote_addr, payer_id, held, browser)
         started = attempts.start_attempt(opened.charge_id, account, payer)
-    except (Conflict, NotFound):
-        return _see_other(_here(token, visit.said_scene))
+    except (Conflict, NotFound) as refusal:
+        more = {"stopped": "1"} if isinstance(refusal, PaymentStopped) else {}
+        return _see_other(_here(token, visit.said_scene, **more))
     except ProviderRejected as refusal:
         log.warning("refused", charge_id=opened.charge_id, provider=wallet, code=refusal.provider_code)
         held |= _begun_by(who, look(token))
@@ -142,12 +144,19 @@ def pay(token: str) -> Response:
     else:
         held |= {started.attempt_id} if started.is_personal else set()
         response = _see_other(_onward(token, started, visit))
+        _know(response, browser if started.knows_device else "")
     if visit.identified:
         response.delete_cookie(STATE_COOKIE)  # good for one try
     if held != visit.held:
         _remember(response, HELD_COOKIE, ".".join(sorted(held, reverse=True)[:HELD_MAX]), EXPIRES_IN_S_MAX)
     _remember(response, WALLET_COOKIE, wallet)
     return response
+
+
+def _know(response: Response, browser: str) -> None:
+    """Let this browser be known again, if it shall be."""
+    if browser:
+        _remember(response, DEVICE_COOKIE, device.cookie_of(browser), device.LIFE_S)
 
 
 def _identification(
@@ -275,6 +284,7 @@ def _visit() -> Visit:
         held=_held(request.cookies.get(HELD_COOKIE, "")),
         how=args.get("how", ""),
         refused=args.get("no", ""),
+        stopped="stopped" in args,
     )
 
 

@@ -7,11 +7,13 @@ told comes out at the other end.
 from __future__ import annotations
 
 import json
+import secrets
 import sys
 import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import Any
 
 import click
@@ -19,7 +21,7 @@ from flask.cli import with_appcontext
 
 from app.cli import output, remote
 from app.cli.feed import Feed
-from app.cli.remote import Away, Remote
+from app.cli.remote import Away, Refused, Remote
 from app.providers import REGISTRY
 from app.webhooks import types
 
@@ -44,10 +46,11 @@ class Stage:
     def other(self) -> str:
         return next(code for code in REGISTRY if code != self.provider)
 
-    def charge(self, amount: int = PRICE) -> str:
+    def charge(self, amount: int = PRICE, order: str | None = None) -> str:
         """A new charge's id; it must be one of test mode."""
+        number = {} if order is None else {"merchant_order_no": order}
         made = self.far.post(
-            "/charges", {"amount": amount, "currency": "cny", "description": "flask trigger"}
+            "/charges", {"amount": amount, "currency": "cny", "description": "flask trigger", **number}
         )
         if made["livemode"]:
             self.far.post(f"/charges/{made['id']}/cancel")
@@ -128,6 +131,37 @@ def _top_up(stage: Stage) -> dict[str, Any]:
     return topup
 
 
+def _blocked(stage: Stage) -> str:
+    return _stopped(stage, "block")
+
+
+def _held(stage: Stage) -> str:
+    return _stopped(stage, "review")
+
+
+def _reviewed(stage: Stage) -> str:
+    charge_id = _stopped(stage, "review")
+    verdict = {"verdict": "release", "reason": "flask trigger"}
+    return str(stage.far.post(f"/risk/reviews/{charge_id}", verdict)["id"])
+
+
+def _stopped(stage: Stage, action: str) -> str:
+    """A charge that a rule stops which is about nothing else, and is gone afterwards."""
+    order = f"trigger-{secrets.token_hex(8)}"
+    terms = {"on": "order", "entries": [order]}
+    rule = {"kind": "block_list", "action": action, "name": "flask trigger", "terms": terms}
+    charge_id = stage.charge(order=order)
+    rule_id = stage.far.post("/risk/rules", rule)["id"]
+    try:
+        stage.act(charge_id, "begin", provider=stage.provider)
+    except Refused as refusal:
+        if refusal.status != HTTPStatus.CONFLICT:
+            raise
+    finally:
+        stage.far.post(f"/risk/rules/{rule_id}/end")
+    return charge_id
+
+
 def _pinged(stage: Stage) -> str:
     listed = json.loads(stage.far.get("/webhook_endpoints").body)["data"]
     for endpoint in listed:
@@ -185,6 +219,9 @@ SCENES: dict[str, Scene] = {
     types.CHARGE_AMOUNT_MISMATCHED: _mismatched,
     types.CHARGE_EXPIRED: _expired,
     types.CHARGE_CANCELED: _canceled,
+    types.CHARGE_BLOCKED: _blocked,
+    types.CHARGE_REVIEW_OPENED: _held,
+    types.CHARGE_REVIEW_CLOSED: _reviewed,
     types.REFUND_CREATED: _refunded,
     types.REFUND_SUCCEEDED: _refunded,
     types.REFUND_FAILED: _refund_failed,

@@ -100,6 +100,7 @@ def begin_charge(
         expires_in_s=CHARGE_LIFE_S,
         qr_code_id=row.id,
         store_id=row.store_id,
+        amount_by_shopper=row.amount_minor is None,
     )
     return create_charge(tx, row.merchant_id, livemode=row.livemode, new=new)
 

@@ -95,6 +95,11 @@ class Action(StrEnum):
     ROUTING_CHANGED = "routing_rule.changed"
     ROUTING_MOVED = "routing_rule.moved"
     ROUTING_DELETED = "routing_rule.deleted"
+    RISK_RULE_ADDED = "risk_rule.added"
+    RISK_RULE_REPLACED = "risk_rule.replaced"
+    RISK_RULE_ENDED = "risk_rule.ended"
+    REVIEW_RELEASED = "risk_review.released"
+    REVIEW_REFUSED = "risk_review.refused"
 
 
 @dataclass(frozen=True, slots=True)

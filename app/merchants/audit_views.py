@@ -69,6 +69,11 @@ WORDS = {
     Action.ROUTING_CHANGED: _l("Routing rule changed"),
     Action.ROUTING_MOVED: _l("Routing rule moved"),
     Action.ROUTING_DELETED: _l("Routing rule deleted"),
+    Action.RISK_RULE_ADDED: _l("Risk rule added"),
+    Action.RISK_RULE_REPLACED: _l("Risk rule replaced"),
+    Action.RISK_RULE_ENDED: _l("Risk rule ended"),
+    Action.REVIEW_RELEASED: _l("Held payment released"),
+    Action.REVIEW_REFUSED: _l("Held payment refused"),
 }
 KINDS = {
     "bill": _l("Bills"),
@@ -87,6 +92,8 @@ KINDS = {
     "epay": _l("Yizhifu"),
     "settings": _l("Settings"),
     "policy": _l("Safety rules"),
+    "risk_rule": _l("Risk rules"),
+    "risk_review": _l("Held payments"),
     "provider_account": _l("Payment providers"),
     "member": _l("Members"),
     "bonus_rule": _l("Bonus rules"),

@@ -34,6 +34,8 @@ class Permission(StrEnum):
     MEMBERS_ADJUST = "members:adjust"  # give and take by hand
     INCIDENTS_READ = "incidents:read"
     INCIDENTS_WRITE = "incidents:write"
+    RISK_READ = "risk:read"  # what the rules about payments decided, and why
+    RISK_WRITE = "risk:write"  # the rules, and who may pay all the same
     WEBHOOKS_READ = "webhooks:read"
     WEBHOOKS_WRITE = "webhooks:write"
     KEYS_READ = "keys:read"
@@ -66,6 +68,7 @@ _READ_BOOKS = {
     *(_P.LEDGER_READ, _P.RECONCILIATION_READ, _P.RECONCILIATION_WRITE),
     _P.LEDGER_READ,
     _P.MEMBERS_READ,
+    _P.RISK_READ,
 }
 
 GRANTS: dict[Role, frozenset[Permission]] = {
@@ -85,6 +88,7 @@ GRANTS: dict[Role, frozenset[Permission]] = {
             _P.MEMBERS_WRITE,
             _P.MEMBERS_ADJUST,
             _P.INCIDENTS_WRITE,
+            _P.RISK_WRITE,
             _P.WEBHOOKS_READ,
             _P.SETTINGS_READ,
             _P.SETTINGS_WRITE,
@@ -95,7 +99,7 @@ GRANTS: dict[Role, frozenset[Permission]] = {
         }
     ),
     Role.CASHIER: frozenset(
-        {_P.CHARGES_READ, _P.CHARGES_WRITE, _P.CODES_READ, _P.SHIFTS_OWN, _P.OWN_ACCOUNT}
+        {_P.CHARGES_READ, _P.CHARGES_WRITE, _P.CODES_READ, _P.RISK_READ, _P.SHIFTS_OWN, _P.OWN_ACCOUNT}
     ),
     Role.DEVELOPER: frozenset(
         {
@@ -105,6 +109,7 @@ GRANTS: dict[Role, frozenset[Permission]] = {
             _P.CODES_READ,
             _P.REFUNDS_READ,
             _P.MEMBERS_READ,
+            _P.RISK_READ,
             _P.SHIFTS_OWN,
             _P.WEBHOOKS_READ,
             _P.WEBHOOKS_WRITE,
@@ -234,6 +239,17 @@ ROUTES: dict[str, Permission] = {
     "charges.set_aside_unclaimed": _P.UNCLAIMED_WRITE,
     "charges.list_incidents": _P.INCIDENTS_READ,
     "charges.resolve_incident": _P.INCIDENTS_WRITE,
+    "risk.list_rules": _P.RISK_READ,
+    "risk.show_rule": _P.RISK_READ,
+    "risk.new_rule": _P.RISK_WRITE,
+    "risk.create_rule": _P.RISK_WRITE,
+    "risk.edit_rule": _P.RISK_WRITE,
+    "risk.replace_rule": _P.RISK_WRITE,
+    "risk.end_rule": _P.RISK_WRITE,
+    "risk.list_reviews": _P.RISK_READ,
+    "risk.release": _P.RISK_WRITE,
+    "risk.refuse": _P.RISK_WRITE,
+    "risk.list_decisions": _P.RISK_READ,
     "ledger.show": _P.LEDGER_READ,
     "statements.download_csv": _P.LEDGER_READ,
     "statements.download_pdf": _P.LEDGER_READ,
@@ -315,6 +331,10 @@ FRESH: frozenset[str] = frozenset(
         "team.reset_password",
         "policy.save",
         "members.adjust",
+        "risk.create_rule",
+        "risk.replace_rule",
+        "risk.end_rule",
+        "risk.release",
         "provider_accounts.add_account",
         "provider_accounts.change_account",
         "provider_accounts.enable_account",

@@ -29,6 +29,8 @@ class Scope(StrEnum):
     DEBITS_WRITE = "debits:write"
     CODES_READ = "codes:read"
     CODES_WRITE = "codes:write"
+    RISK_READ = "risk:read"
+    RISK_WRITE = "risk:write"
     EVENTS_READ = "events:read"
     WEBHOOKS_READ = "webhooks:read"
     WEBHOOKS_WRITE = "webhooks:write"
@@ -87,6 +89,15 @@ ROUTES: dict[str, Scope] = {
     "stores_api.list_all": Scope.CODES_READ,
     "stores_api.read": Scope.CODES_READ,
     "stores_api.update": Scope.CODES_WRITE,
+    "risk_api.create_rule": Scope.RISK_WRITE,
+    "risk_api.list_rules": Scope.RISK_READ,
+    "risk_api.read_rule": Scope.RISK_READ,
+    "risk_api.replace_rule": Scope.RISK_WRITE,
+    "risk_api.end_rule": Scope.RISK_WRITE,
+    "risk_api.close_review": Scope.RISK_WRITE,
+    "risk_api.try_rule": Scope.RISK_READ,
+    "risk_api.list_decisions": Scope.RISK_READ,
+    "risk_api.read_decision": Scope.RISK_READ,
     "events_api.list_events": Scope.EVENTS_READ,
     "events_api.read_event": Scope.EVENTS_READ,
     "webhook_endpoints_api.create": Scope.WEBHOOKS_WRITE,
@@ -121,7 +132,7 @@ ROUTES: dict[str, Scope] = {
 # Addresses that make many things at once, or one that takes half a second: few calls of them are many
 # calls of the others.
 BATCHES: frozenset[str] = frozenset(
-    {"batch_api.create", "qr_codes_api.create_series", "qr_code_prints_api.draw"}
+    {"batch_api.create", "qr_codes_api.create_series", "qr_code_prints_api.draw", "risk_api.try_rule"}
 )
 
 

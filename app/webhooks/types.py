@@ -9,6 +9,9 @@ CHARGE_DOUBLE_PAID = "charge.double_paid"
 CHARGE_AMOUNT_MISMATCHED = "charge.amount_mismatched"
 CHARGE_EXPIRED = "charge.expired"
 CHARGE_CANCELED = "charge.canceled"
+CHARGE_BLOCKED = "charge.blocked"
+CHARGE_REVIEW_OPENED = "charge.review_opened"
+CHARGE_REVIEW_CLOSED = "charge.review_closed"
 REFUND_CREATED = "refund.created"
 REFUND_SUCCEEDED = "refund.succeeded"
 REFUND_FAILED = "refund.failed"
@@ -30,6 +33,9 @@ ALL = (
     CHARGE_AMOUNT_MISMATCHED,
     CHARGE_EXPIRED,
     CHARGE_CANCELED,
+    CHARGE_BLOCKED,
+    CHARGE_REVIEW_OPENED,
+    CHARGE_REVIEW_CLOSED,
     REFUND_CREATED,
     REFUND_SUCCEEDED,
     REFUND_FAILED,

@@ -33,6 +33,7 @@ def test_a_new_charge_is_answered_as_it_will_be_read(api):
         "description",
         *("merchant_order_no", "metadata", "return_url", "qr_code", "topup", "url", "qr", "provider"),
         *("created_at", "expires_at", "paid_at", "paid_late", "expired_at", "canceled_at"),
+        "review",
     ]
     sent = {
         name: charge[name] for name in ("amount", "currency", "description", "merchant_order_no", "metadata")

@@ -37,6 +37,10 @@ BEYOND_SCHEMAS = {
     "POST /v1/qr_codes",
     "POST /v1/qr_codes/series",
     "POST /v1/qr_codes/{code_id}",
+    # Which terms each kind of rule has.
+    "POST /v1/risk/rules",
+    "POST /v1/risk/rules/{risk_rule_id}",
+    "POST /v1/risk/trials",
     # Which files each paper comes as.
     "GET /v1/qr_codes/{code_id}/print",
     # Amounts that rise; a wallet in an app, and none on a page.
@@ -254,6 +258,10 @@ def test_no_request_drawn_from_the_document_is_answered_otherwise(
         **reconcile_a_day(merchant.account_id),
         **of_members(api),
     }
+    rule = {"kind": "payment_amount", "action": "note", "name": "all", "terms": {"max_amount": 1}}
+    known["risk_rule_id"] = api.post("/v1/risk/rules", rule).get_json()["id"]
+    make_paid(merchant)
+    known["decision_id"] = api.get("/v1/risk/decisions").get_json()["data"][0]["id"]
     api.post(f"/v1/webhook_endpoints/{known['endpoint_id']}/ping")
     known["delivery_id"] = api.get("/v1/deliveries").get_json()["data"][0]["id"]
     schema = schemathesis.openapi.from_wsgi("/v1/openapi.json", app, config=WELL_MADE)

@@ -29,6 +29,11 @@ NAMED = [
     ("GET", "/v1/deliveries/{delivery_id}"),
     ("POST", "/v1/deliveries/{delivery_id}/resend"),
     ("GET", "/v1/events/{event_id}"),
+    ("GET", "/v1/risk/decisions/{decision_id}"),
+    ("GET", "/v1/risk/rules/{risk_rule_id}"),
+    ("POST", "/v1/risk/reviews/{charge_id}"),
+    ("POST", "/v1/risk/rules/{risk_rule_id}"),
+    ("POST", "/v1/risk/rules/{risk_rule_id}/end"),
     ("GET", "/v1/qr_codes/{code_id}"),
     ("GET", "/v1/qr_codes/{code_id}/print"),
     ("GET", "/v1/qr_codes/{code_id}/qr.png"),
@@ -68,11 +73,14 @@ LISTS = [
     "/v1/reconciliations",
     "/v1/refunds",
     "/v1/request_logs",
+    "/v1/risk/decisions",
+    "/v1/risk/rules",
     "/v1/stores",
     "/v1/topups",
     "/v1/webhook_endpoints",
 ]
-DEEDS = ["/v1/events/replay"]  # name what they are about in their body: tests/webhooks/test_replay.py
+# Name what they are about in their body: tests/webhooks/test_replay.py, tests/api/test_risk.py.
+DEEDS = ["/v1/events/replay", "/v1/risk/trials"]
 PREFIXES = {
     "charge_id": "ch",
     "delivery_id": "dlv",
@@ -89,6 +97,8 @@ PREFIXES = {
     "topup_id": "tu",
     "debit_id": "db",
     "rule_id": "br",
+    "risk_rule_id": "rr",
+    "decision_id": "rd",
 }
 
 
@@ -104,11 +114,19 @@ def possessions(owner: Api) -> dict[str, str]:
     who = keys.authenticate(owner.key)
     store_id = owner.post("/v1/stores", {"name": "武康路店"}).get_json()["id"]
     code_id = owner.post("/v1/qr_codes", {"name": "堂食", "store": store_id}).get_json()["id"]
+    terms = {"on": "order", "entries": ["A-9"]}
+    rule = {"kind": "block_list", "action": "block", "name": "A-9", "terms": terms}
+    rule_id = owner.post("/v1/risk/rules", rule).get_json()["id"]
+    blocked_id = owner.charge(merchant_order_no="A-9").get_json()["id"]
+    assert owner.post(f"/v1/charges/{blocked_id}/pay_code", {"code": "2876543210987654"}).status_code == 409
+    [decision] = owner.get(f"/v1/risk/decisions?charge={blocked_id}").get_json()["data"]
     [account, *_] = accounts.list_accounts(who.merchant_id, livemode=who.livemode)
     day = reconcile_a_day(account.id)
     return {
         "reconciliation_id": day["reconciliation_id"],
         "discrepancy_id": day["discrepancy_id"],
+        "risk_rule_id": rule_id,
+        "decision_id": decision["id"],
         "request_id": log_call(who.merchant_id, who.key_id, livemode=who.livemode),
         "charge_id": charge_id,
         "delivery_id": deliveries[0]["id"],
@@ -143,11 +161,17 @@ def call(who: Api, method: str, path: str) -> TestResponse:
         return who.post(path, {"provider": "alipay"})
     if path.endswith("/levers"):
         return who.post(path, {"name": "drop"})
+    if "/risk/rules/" in path and method == "POST" and not path.endswith("/end"):
+        return who.post(
+            path, {"kind": "day_total", "action": "note", "name": "day", "terms": {"max_count": 1}}
+        )
+    if "/risk/reviews/" in path:
+        return who.post(path, {"verdict": "release", "reason": "mine"})
     if path.endswith("/pay_code"):
         return who.post(path, {"code": "2876543210987654"})
     if path.endswith("/debits"):
         return who.post(path, {"debit_no": "d9", "amount": 1})
-    is_deed = path.endswith(("/revoke", "/ping", "/resend", "/cancel", "/expire", "/ask"))
+    is_deed = path.endswith(("/revoke", "/ping", "/resend", "/cancel", "/expire", "/ask", "/end"))
     return who._call(method, path, {"json": {}} if method == "POST" and not is_deed else {})
 
 

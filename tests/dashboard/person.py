@@ -17,7 +17,7 @@ ROOMS = (
     *("merchants", "door", "security", "policy", "team", "audit", "branding", "provider_accounts", "routing"),
     *("charges", "lists", "printing", "batch", "code_printing", "simulator"),
     *("reconciliation", "reconciliation_papers", "discrepancies"),
-    *("till", "shifts", "refunds", "ledger", "statements", "members"),
+    *("till", "shifts", "refunds", "ledger", "statements", "members", "risk"),
     *("codes", "stores", "webhooks", "keys", "request_logs", "epay"),
 )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -27,8 +28,9 @@ from app.codes.terms import LabelKind, Terms
 from app.db import table_of, transaction
 from app.epay import orders, switch, wire
 from app.epay.models import EpayFront
+from app.errors import PaymentStopped
 from app.ids import new_id
-from app.merchants import accounts, keys, people, routing_rules, stores, team
+from app.merchants import accounts, keys, people, risk, risk_rules, routing_rules, stores, team
 from app.merchants.actor import ALL, SERVER, Actor
 from app.merchants.models import ApiKey, Invitation, Merchant, Passkey, Session, User
 from app.merchants.routing import Share
@@ -91,6 +93,13 @@ def full_shop(shop: Shop, far_side: AlipayFarSide, text: str = "一杯拿铁") -
     with transaction() as tx:
         new = NewCharge(Money(1250, "CNY"), text)
         till.sell(tx, shop.id, livemode=False, new=new, by=owner)
+    order = f"HELD-{shop.id[-6:]}"
+    terms = risk.Terms(on=risk.On.ORDER, entries=(order,))
+    rule = risk.Rule(risk.RuleKind.BLOCK_LIST, risk.Action.REVIEW, terms, name=text)
+    with transaction() as tx:
+        rule_id = risk_rules.add_rule(tx, shop.id, rule, livemode=False, by=owner).id
+    with suppress(PaymentStopped):
+        books.start(shop, books.make_charge(shop, merchant_order_no=order).id)
     shifts.close_shift(shop.id, shift_id, counted_minor=0, note=text, by=owner)
     saved_views.save_view(shop.id, shop.user_id, text[:40], Wanted(text=text))
     switch.enable(shop.id, livemode=False)
@@ -130,6 +139,7 @@ def full_shop(shop: Shop, far_side: AlipayFarSide, text: str = "一杯拿铁") -
         "routing_rule_id": routing_rules.add_rule(shop.id, route, livemode=False),
         "request_id": request_id,
         "order_id": order.id,
+        "risk_rule_id": rule_id,
         "view_id": books.row_of(SavedView, merchant_id=shop.id).id,
         "refund_id": refund.id,
         "incident_id": books.row_of(Incident, merchant_id=shop.id, subject_id="at_1").id,
@@ -157,6 +167,8 @@ def all_pages(app: Flask, things: dict[str, str]) -> list[str]:
         f"/charges/{things['paid_id']}/refund?amount=1&reason={NASTY.replace('&', '%26')}",
         "/refunds?status=attention",
         "/charges?q=none",
+        "/risk/rules/new?kind=block_list",
+        f"/risk/rules/new?kind=payment_amount&max_amount=1&action=note&name={NASTY.replace('&', '%26')}",
     ]
 
 
@@ -240,7 +252,7 @@ def test_every_form_needs_its_guard(
         )
         assert response.status_code == 400, rule.rule
     assert books.charge_of(merchant, things["charge_id"]).state == "pending"
-    assert len(books.rows_of(Charge)) == 7
+    assert len(books.rows_of(Charge)) == 8
     assert owner.get("/").status_code == 200
 
 

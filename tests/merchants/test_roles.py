@@ -51,6 +51,7 @@ def test_a_cashier_sees_charges_and_neither_gives_back_nor_sees_takings() -> Non
         Permission.CHARGES_READ,
         Permission.CHARGES_WRITE,
         Permission.CODES_READ,
+        Permission.RISK_READ,
         Permission.SHIFTS_OWN,
         Permission.OWN_ACCOUNT,
     }

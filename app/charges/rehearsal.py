@@ -1,0 +1,316 @@
+"""What a rule would have stopped in the last weeks, had it been in force: a trial that changes nothing.
+
+The attempts of that time are gone through in their order and judged by the very functions that judge when
+somebody begins to pay; only the counts come from memory.  What the rule would have stopped counts for
+nothing from then on, as it would not have been begun; and a charge that it holds stays held.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections import Counter as Times
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from functools import partial
+from ipaddress import IPv4Network, IPv6Address, IPv6Network
+from typing import NamedTuple
+
+import sqlalchemy as sa
+
+from app.charges.commands import EXPIRES_IN_S_MAX
+from app.charges.models import Attempt, Charge
+from app.charges.screening import place_key
+from app.clock import day_of, start_of
+from app.db import UTCDateTime, moment, snapshot, table_of
+from app.merchants.risk import (
+    Action,
+    Ask,
+    Count,
+    Facts,
+    On,
+    Rule,
+    Start,
+    Tally,
+    is_digest,
+    judge,
+    network_of,
+    places_in,
+)
+
+DAYS = 30
+ATTEMPTS_MAX = 200_000  # of a busier shop the latest are gone through: what fits in a second or two
+EXAMPLES_MAX = 20
+
+_DAYS = (Count.DAY, Count.CODE_DAY, Count.PAYER_DAY)
+_charges, _attempts = table_of(Charge), table_of(Attempt)
+_Sort = tuple[Count, str, int, int, int]  # what a rule counts together
+
+
+class Past(NamedTuple):
+    """An attempt as the books keep it."""
+
+    started_at: datetime
+    finished_at: datetime | None
+    attempt_id: str
+    settles: bool
+    payer_key: str | None
+    address_key: str | None
+    device_key: str | None
+    charge_id: str
+    amount_minor: int
+    currency: str
+    by_shopper: bool
+    code_id: str | None
+    order_no: str | None
+    created_at: datetime
+    paid_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """A charge that would have been stopped; ``paid_at`` if it was paid all the same."""
+
+    charge_id: str
+    at: datetime
+    amount_minor: int
+    paid_at: datetime | None
+    facts: Facts
+
+
+@dataclass(frozen=True, slots=True)
+class Sum:
+    """Charges and what they ask for, in one currency."""
+
+    currency: str
+    count: int = 0
+    minor: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Rehearsal:
+    """What a trial found.
+
+    ``judged`` are charges that somebody began to pay since ``since``; ``stopped`` those of them that the
+    rule would have stopped at least once; ``lost`` those that were paid by an attempt which it would have
+    stopped: money that would not have come.  ``is_whole``: all of the time that was asked for.
+    """
+
+    since: datetime
+    until: datetime
+    is_whole: bool
+    judged: int
+    stopped: tuple[Sum, ...]
+    lost: tuple[Sum, ...]
+    examples: tuple[Example, ...]
+
+
+def rehearse(merchant_id: str, rule: Rule, *, livemode: bool, days: int = DAYS) -> Rehearsal:
+    """Try a rule on the last days, whatever its dates.  One statement; ATTEMPTS_MAX bounds the memory."""
+    with snapshot() as connection:
+        now = moment(connection)
+        since = start_of(day_of(now - timedelta(days=days)))
+        span = {"since": since, "made_since": since - timedelta(seconds=EXPIRES_IN_S_MAX)}
+        rows = list(connection.execute(_PAST, {"merchant_id": merchant_id, "livemode": livemode, **span}))
+    is_whole = len(rows) < ATTEMPTS_MAX
+    past = sorted(map(Past._make, rows), key=lambda each: (each.started_at, each.attempt_id))
+    places = places_of(merchant_id, rule)
+    return replay(rule, past, places, since=since, until=now, is_whole=is_whole)
+
+
+def replay(
+    rule: Rule,
+    past: Sequence[Past],
+    places: Mapping[str, str],
+    *,
+    since: datetime,
+    until: datetime,
+    is_whole: bool = True,
+) -> Rehearsal:
+    """The same of attempts in their order; ``places`` are addresses by digest.  Pure."""
+    memory = Memory()
+    judged: set[str] = set()
+    stopped: dict[str, Example] = {}
+    sums: dict[str, Sum] = {}
+    lost: dict[str, Sum] = {}
+    for each in past:
+        start = _start_of(each, places)
+        judged.add(each.charge_id)
+        facts = None
+        if rule.action is not Action.REVIEW or each.charge_id not in stopped:
+            facts = judge(rule, start, partial(memory.count, each))
+            if facts is not None and each.charge_id not in stopped:
+                stopped[each.charge_id] = Example(
+                    each.charge_id, each.started_at, each.amount_minor, each.paid_at, facts
+                )
+                _add(sums, each)
+        is_stopped = facts is not None or (rule.action is Action.REVIEW and each.charge_id in stopped)
+        if is_stopped and each.settles:
+            _add(lost, each)
+        if not is_stopped or rule.action is Action.NOTE:
+            memory.add(each)
+    if not is_whole and past:
+        since = past[0].started_at
+    latest = sorted(stopped.values(), key=lambda example: example.at, reverse=True)[:EXAMPLES_MAX]
+    return Rehearsal(
+        since, until, is_whole, len(judged), tuple(sums.values()), tuple(lost.values()), tuple(latest)
+    )
+
+
+def places_of(merchant_id: str, rule: Rule) -> dict[str, str]:
+    """The addresses that a block list covers, by their digests, which are all that the past keeps of them."""
+    if rule.terms.on is not On.ADDRESS:
+        return {}
+    networks = [network_of(entry) for entry in rule.terms.entries if not is_digest(entry)]
+    places = (place for network in networks for place in _places_in(network))
+    return {place_key(merchant_id, place): place for place in places}
+
+
+class Memory:
+    """What was begun so far and not stopped, counted as ``risk_counts`` counts it in the books."""
+
+    def __init__(self) -> None:
+        self._open: defaultdict[_Sort, dict[str, int]] = defaultdict(dict)  # amounts by charge
+        self._open_sums: Times[_Sort] = Times()
+        self._sorts_of: defaultdict[str, list[_Sort]] = defaultdict(list)  # one for each open attempt
+        self._ends: list[tuple[datetime, str, Past, _Sort]] = []
+        self._paid: defaultdict[tuple[_Sort, datetime], list[int]] = defaultdict(lambda: [0, 0])
+        self._windows: defaultdict[_Sort, _Window] = defaultdict(_Window)
+        self._asked: tuple[Past, Ask] | None = None  # about the start that was judged last
+
+    def count(self, start: Past, ask: Ask) -> Tally:
+        """What the books would have answered at that moment."""
+        sort, self._asked = _sort_of(ask), (start, ask)
+        if ask.of not in _DAYS:
+            return Tally(self._windows[sort].count(ask.since, start.charge_id))
+        while self._ends and self._ends[0][0] <= start.started_at:
+            self._end(*heapq.heappop(self._ends)[2:])
+        count, total = self._paid[sort, ask.since]
+        mine, waiting = self._open[sort].get(start.charge_id), self._open[sort]
+        count += len(waiting) - (mine is not None)
+        return Tally(count, total + self._open_sums[sort] - (mine or 0))
+
+    def add(self, start: Past) -> None:
+        """That this one was begun, if something was asked to judge it: then it is of the sort that counts."""
+        if self._asked is None or self._asked[0] is not start:
+            return
+        ask = self._asked[1]
+        sort = _sort_of(ask)
+        if ask.of not in _DAYS:
+            when = start.created_at if ask.of is Count.AMOUNTS else start.started_at
+            self._windows[sort].add(when, start.charge_id)
+            return
+        if start.charge_id not in self._open[sort]:
+            self._open[sort][start.charge_id] = start.amount_minor
+            self._open_sums[sort] += start.amount_minor
+        self._sorts_of[start.charge_id].append(sort)
+        if start.finished_at is not None:
+            heapq.heappush(self._ends, (start.finished_at, start.attempt_id, start, sort))
+
+    def _end(self, start: Past, sort: _Sort) -> None:
+        """An attempt came to its end: money of that day, or nothing, unless another is open."""
+        sorts = self._sorts_of[start.charge_id]
+        if start.settles and start.paid_at is not None:
+            for other in set(sorts):
+                self._close(other, start.charge_id)
+            sorts.clear()
+            paid = self._paid[sort, start_of(day_of(start.paid_at))]
+            paid[0] += 1
+            paid[1] += start.amount_minor
+        elif sort in sorts:
+            sorts.remove(sort)
+            if sort not in sorts:
+                self._close(sort, start.charge_id)
+
+    def _close(self, sort: _Sort, charge_id: str) -> None:
+        self._open_sums[sort] -= self._open[sort].pop(charge_id, 0)
+
+
+class _Window:
+    """Charges by when they were begun; the left edge only moves on."""
+
+    def __init__(self) -> None:
+        self._whens: list[tuple[datetime, str]] = []
+        self._times: Times[str] = Times()
+
+    def add(self, when: datetime, charge_id: str) -> None:
+        heapq.heappush(self._whens, (when, charge_id))
+        self._times[charge_id] += 1
+
+    def count(self, since: datetime, charge_id: str) -> int:
+        """How many others there are after ``since``."""
+        while self._whens and self._whens[0][0] <= since:
+            _, gone = heapq.heappop(self._whens)
+            self._times[gone] -= 1
+            if not self._times[gone]:
+                del self._times[gone]
+        return len(self._times) - (charge_id in self._times)
+
+
+def _sort_of(ask: Ask) -> _Sort:
+    return ask.of, ask.key, ask.low_minor, ask.high_minor, ask.step_minor
+
+
+def _add(sums: dict[str, Sum], each: Past) -> None:
+    so_far = sums.get(each.currency, Sum(each.currency))
+    sums[each.currency] = Sum(each.currency, so_far.count + 1, so_far.minor + each.amount_minor)
+
+
+def _places_in(network: IPv4Network | IPv6Network) -> Iterator[str]:
+    if isinstance(network, IPv6Network):
+        first = int(network.network_address)
+        return (str(IPv6Address(first + (number << 64))) for number in range(places_in(network)))
+    return map(str, network)
+
+
+def _start_of(each: Past, places: Mapping[str, str]) -> Start:
+    """What a rule sees of it."""
+    return Start(
+        at=each.started_at,
+        charge_id=each.charge_id,
+        amount_minor=each.amount_minor,
+        currency=each.currency,
+        by_shopper=each.by_shopper,
+        code_id=each.code_id,
+        order_no=each.order_no,
+        address=places.get(each.address_key or ""),
+        address_key=each.address_key,
+        device_key=each.device_key,
+        payer_key=each.payer_key,
+    )
+
+
+# Of the attempts within the span, through their charges, which have an index by time: the latest if there
+# are too many.
+_PAST = (
+    sa.select(  # in the order of the fields of Past
+        _attempts.c.started_at,
+        _attempts.c.finished_at,
+        _attempts.c.id,
+        _attempts.c.settles,
+        _attempts.c.payer_key,
+        _attempts.c.address_key,
+        _attempts.c.device_key,
+        _charges.c.id,
+        _charges.c.amount_minor,
+        _charges.c.currency,
+        _charges.c.amount_by_shopper,
+        _charges.c.qr_code_id,
+        _charges.c.merchant_order_no,
+        _charges.c.created_at,
+        _charges.c.paid_at,
+    )
+    .join(
+        _attempts,
+        sa.and_(_attempts.c.merchant_id == _charges.c.merchant_id, _attempts.c.charge_id == _charges.c.id),
+    )
+    .where(
+        _charges.c.merchant_id == sa.bindparam("merchant_id"),
+        _charges.c.livemode == sa.bindparam("livemode"),
+        _charges.c.created_at >= sa.bindparam("made_since", type_=UTCDateTime()),
+        _attempts.c.started_at >= sa.bindparam("since", type_=UTCDateTime()),
+    )
+    .order_by(_charges.c.created_at.desc(), _charges.c.id.desc())
+    .limit(ATTEMPTS_MAX)
+)
