@@ -114,6 +114,12 @@ def possessions(owner: Api) -> dict[str, str]:
     who = keys.authenticate(owner.key)
     store_id = owner.post("/v1/stores", {"name": "武康路店"}).get_json()["id"]
     code_id = owner.post("/v1/qr_codes", {"name": "堂食", "store": store_id}).get_json()["id"]
+    terms = {"on": "order", "entries": ["A-9"]}
+    rule = {"kind": "block_list", "action": "block", "name": "A-9", "terms": terms}
+    rule_id = owner.post("/v1/risk/rules", rule).get_json()["id"]
+    blocked_id = owner.charge(merchant_order_no="A-9").get_json()["id"]
+    assert owner.post(f"/v1/charges/{blocked_id}/pay_code", {"code": "2876543210987654"}).status_code == 409
+    [decision] = owner.get(f"/v1/risk/decisions?charge={blocked_id}").get_json()["data"]
     [account, *_] = accounts.list_accounts(who.merchant_id, livemode=who.livemode)
     day = reconcile_a_day(account.id)
     terms = {"on": "order", "entries": ["A-9"]}
