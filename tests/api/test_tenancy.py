@@ -69,6 +69,7 @@ LISTS = [
     "/v1/discrepancies",
     "/v1/events",
     "/v1/members",
+    "/v1/provider_accounts",
     "/v1/qr_codes",
     "/v1/reconciliations",
     "/v1/refunds",
@@ -79,8 +80,8 @@ LISTS = [
     "/v1/topups",
     "/v1/webhook_endpoints",
 ]
-# Name what they are about in their body: tests/webhooks/test_replay.py, tests/api/test_risk.py.
-DEEDS = ["/v1/events/replay", "/v1/risk/trials"]
+# What they are about is in their body: tests/webhooks/test_replay.py, tests/api/test_{routing,risk}.py.
+DEEDS = ["/v1/events/replay", "/v1/risk/trials", "/v1/routing/preview"]
 PREFIXES = {
     "charge_id": "ch",
     "delivery_id": "dlv",
@@ -114,12 +115,6 @@ def possessions(owner: Api) -> dict[str, str]:
     who = keys.authenticate(owner.key)
     store_id = owner.post("/v1/stores", {"name": "武康路店"}).get_json()["id"]
     code_id = owner.post("/v1/qr_codes", {"name": "堂食", "store": store_id}).get_json()["id"]
-    terms = {"on": "order", "entries": ["A-9"]}
-    rule = {"kind": "block_list", "action": "block", "name": "A-9", "terms": terms}
-    rule_id = owner.post("/v1/risk/rules", rule).get_json()["id"]
-    blocked_id = owner.charge(merchant_order_no="A-9").get_json()["id"]
-    assert owner.post(f"/v1/charges/{blocked_id}/pay_code", {"code": "2876543210987654"}).status_code == 409
-    [decision] = owner.get(f"/v1/risk/decisions?charge={blocked_id}").get_json()["data"]
     [account, *_] = accounts.list_accounts(who.merchant_id, livemode=who.livemode)
     day = reconcile_a_day(account.id)
     terms = {"on": "order", "entries": ["A-9"]}
@@ -129,6 +124,7 @@ def possessions(owner: Api) -> dict[str, str]:
     assert owner.post(f"/v1/charges/{blocked_id}/pay_code", {"code": "2876543210987654"}).status_code == 409
     [decision] = owner.get(f"/v1/risk/decisions?charge={blocked_id}").get_json()["data"]
     return {
+        "account_id": account.id,
         "reconciliation_id": day["reconciliation_id"],
         "discrepancy_id": day["discrepancy_id"],
         "risk_rule_id": rule_id,

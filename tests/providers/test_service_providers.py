@@ -138,7 +138,8 @@ def test_wechat_pays_a_sub_merchant_and_refunds_for_it(fresh: Far, mail: Postbox
     assert adapter.query_refund(back).outcome is Outcome.SUCCEEDED
 
     fresh.pull("bill_now", scope="always")
-    lines = list(adapter.statement(clock.now().astimezone(clock.BEIJING).date()))
+    today = clock.day_of(clock.now())
+    lines = list(adapter.read_bill(adapter.fetch_bill(today), today))
     assert [line.out_trade_no for line in lines] == [asked.ref.out_trade_no] * 2
     assert {line.raw["特约商户号"] for line in lines} == {facts["sub_mchid"]}
 
@@ -266,7 +267,8 @@ def test_alipay_pays_the_merchant_that_authorised_us(fresh: Far, mail: Postbox) 
     assert adapter.read_callback(heard).outcome is Outcome.SUCCEEDED
     assert adapter.refund(refund(asked, "RSPLOOP000000010", mail.url)).outcome is Outcome.SUCCEEDED
     fresh.pull("bill_now", scope="always")
-    lines = list(adapter.statement(clock.now().astimezone(clock.BEIJING).date()))
+    today = clock.day_of(clock.now())
+    lines = list(adapter.read_bill(adapter.fetch_bill(today), today))
     assert {line.out_trade_no for line in lines} == {asked.ref.out_trade_no}
 
 
