@@ -91,7 +91,7 @@ class NewKey:
 
 def check_name(name: str) -> None:
     """Raises InvalidRequest."""
-    if len(name.strip()) > NAME_CHARS_MAX or not _NAME.match(name):
+    if len(name.strip()) > NAME_CHARS_MAX or not _NAME.fullmatch(name):
         raise InvalidRequest(f"a key's name has 1 to {NAME_CHARS_MAX} characters", param="name")
 
 

@@ -204,7 +204,7 @@ def test_a_key_is_made_once_for_each_idempotency_key_and_kept_sealed(api):
 
 def test_bad_keys_are_refused_by_name(api):
     cases: dict[str, list[Any]] = {
-        "name": ["", " ", "x" * 81, "a\nb", "\u202egnp", 7, None, [], "\ud800"],
+        "name": ["", " ", "x" * 81, "a\nb", "a\n", "\u202egnp", 7, None, [], "\ud800"],
         "scopes": [[], "charges:read", {}, 7, ["charges:read"] * 41],
         "scopes.0": [[7], [None], ["\ud800"]],
         "livemode": [True],

@@ -106,7 +106,7 @@ def test_a_list_shows_the_newest_first_and_the_revoked_last(merchant, other_merc
     assert len(keys.list_keys(other_merchant.id)) == 1
 
 
-@pytest.mark.parametrize("name", ["", "   ", "x" * 81, "a\x00b", "a\nb"])
+@pytest.mark.parametrize("name", ["", "   ", "x" * 81, "a\x00b", "a\nb", "a\n"])
 def test_a_key_has_a_name(merchant, name):
     with pytest.raises(InvalidRequest) as caught:
         keys.create_key(merchant.id, livemode=False, name=name)
