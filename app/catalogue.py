@@ -11,6 +11,7 @@ from pydantic import BaseModel
 
 from app.charges.api import ChargeAnswer
 from app.charges.refunds_api import RefundAnswer
+from app.codes.schema import CodeAnswer
 from app.members.api import MemberAnswer, MovementAnswer
 from app.members.topups_api import TopupAnswer
 from app.webhooks import types
@@ -30,6 +31,11 @@ WHEN = {
     types.TOPUP_SUCCEEDED: "It is settled, and on the member's balance.",
     types.TOPUP_REFUNDED: "The wallet says that a refund of it went back.  The balance had gone before.",
     types.MEMBER_BALANCE_CHANGED: "What a member has to spend is more or less than before.",
+    types.QR_CODE_CREATED: "A printed code was made; of a series one event for each.",
+    types.QR_CODE_UPDATED: "Its terms have changed, from the next scan on: price, store, limits, label.",
+    types.QR_CODE_DISABLED: "It was closed: whoever scans it reads that nothing can be paid there.",
+    types.QR_CODE_ENABLED: "It takes payments again.",
+    types.QR_CODE_QUIET: "It is usually busy at this hour, and nobody scans it: does it still hang there?",
     types.WEBHOOK_ENDPOINT_DISABLED: "One of your endpoints is not sent to any more.",
     types.ENDPOINT_PING: "You asked for a test.",
 }
@@ -39,6 +45,7 @@ _OBJECTS: dict[str, type[BaseModel]] = {
     "refund": RefundAnswer,
     "topup": TopupAnswer,
     "member": MemberAnswer,
+    "qr_code": CodeAnswer,
     "webhook_endpoint": EndpointAnswer,
     "endpoint": EndpointAnswer,
 }

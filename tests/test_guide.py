@@ -28,6 +28,9 @@ def document_of(app: Flask) -> dict[str, Any]:
     return body
 
 
+SERIES = {"name": "堂食", "series": "桌", "label_kind": "table", "first": 1, "last": 2}
+
+
 def real_things(app: Flask, shop: Shop) -> dict[str, str]:
     """What stands for each example's id, by prefix."""
     api = Api(app.test_client(), shop.key)
@@ -43,6 +46,7 @@ def real_things(app: Flask, shop: Shop) -> dict[str, str]:
         "key": api.post("/v1/api_keys", {"name": "till", "scopes": ["charges:read"]}).get_json()["id"],
         "req": log_call(shop.id, "key_1"),
         "qr": api.post("/v1/qr_codes", {"name": "堂食"}).get_json()["id"],
+        "qs": api.post("/v1/qr_codes/series", SERIES).get_json()["data"][0]["series"]["id"],
         "st": api.post("/v1/stores", {"name": "武康路店"}).get_json()["id"],
         **members_things(api),
     }
@@ -68,9 +72,8 @@ def run_curl(app: Flask, text: str, shop: Shop, things: dict[str, str]) -> Any:
     """Do what a shell would do with this line, with ids that exist."""
     if "/v1/refunds" in text and '{"charge"' in text:
         things = {**things, "ch": things["paid"]}
-    text = re.sub(
-        r"\b(ch|re|we|evt|dlv|key|req|qr|st|mb|tu|db|br)_[0-9a-z]{26}", lambda found: things[found[1]], text
-    )
+    kinds = "ch|re|we|evt|dlv|key|req|qr|qs|st|mb|tu|db|br"
+    text = re.sub(rf"\b({kinds})_[0-9a-z]{{26}}", lambda found: things[found[1]], text)
     text = text.replace("$MAFU_KEY", shop.key).replace("order-20260115-0042", things["req"])
     words = shlex.split(text.replace("\\\n", " "))
     assert words.pop(0) == "curl"

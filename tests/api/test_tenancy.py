@@ -28,6 +28,7 @@ NAMED = [
     ("GET", "/v1/deliveries/{delivery_id}"),
     ("POST", "/v1/deliveries/{delivery_id}/resend"),
     ("GET", "/v1/events/{event_id}"),
+    ("GET", "/v1/qr_codes/series/{series_id}/print"),
     ("GET", "/v1/qr_codes/{code_id}"),
     ("GET", "/v1/qr_codes/{code_id}/print"),
     ("GET", "/v1/qr_codes/{code_id}/qr.png"),
@@ -46,6 +47,7 @@ NAMED = [
     ("GET", "/v1/refunds/{refund_id}"),
     ("GET", "/v1/stores/{store_id}"),
     ("POST", "/v1/stores/{store_id}"),
+    ("POST", "/v1/test_helpers/qr_codes/{code_id}/go_quiet"),
     *(("POST", f"/v1/test_helpers/charges/{{charge_id}}/{verb}") for verb in HELPS),
     ("DELETE", "/v1/webhook_endpoints/{endpoint_id}"),
     ("GET", "/v1/webhook_endpoints/{endpoint_id}"),
@@ -77,6 +79,7 @@ PREFIXES = {
     "key_id": "key",
     "request_id": "req",
     "code_id": "qr",
+    "series_id": "qs",
     "store_id": "st",
     "member": "mb",
     "topup_id": "tu",
@@ -97,6 +100,8 @@ def possessions(owner: Api) -> dict[str, str]:
     who = keys.authenticate(owner.key)
     store_id = owner.post("/v1/stores", {"name": "武康路店"}).get_json()["id"]
     code_id = owner.post("/v1/qr_codes", {"name": "堂食", "store": store_id}).get_json()["id"]
+    table = {"name": "堂食", "series": "桌", "label_kind": "table", "first": 1, "last": 1}
+    [of_series] = owner.post("/v1/qr_codes/series", table).get_json()["data"]
     return {
         "request_id": log_call(who.merchant_id, who.key_id, livemode=who.livemode),
         "charge_id": charge_id,
@@ -106,6 +111,7 @@ def possessions(owner: Api) -> dict[str, str]:
         "endpoint_id": endpoint_id,
         "key_id": key_id,
         "code_id": code_id,
+        "series_id": of_series["series"]["id"],
         "store_id": store_id,
         **of_a_member(owner),
     }
@@ -136,7 +142,7 @@ def call(who: Api, method: str, path: str) -> TestResponse:
         return who.post(path, {"code": "2876543210987654"})
     if path.endswith("/debits"):
         return who.post(path, {"debit_no": "d9", "amount": 1})
-    is_deed = path.endswith(("/revoke", "/ping", "/resend", "/cancel", "/expire", "/ask"))
+    is_deed = path.endswith(("/revoke", "/ping", "/resend", "/cancel", "/expire", "/ask", "/go_quiet"))
     return who._call(method, path, {"json": {}} if method == "POST" and not is_deed else {})
 
 
