@@ -22,7 +22,7 @@ FLOORS = (
         "clock money ids errors config i18n logs metrics addresses strict_json versions rates providers.base",
         True,
     ),
-    ("vault db http queue shared_rates heartbeat", True),  # the outside
+    ("vault db http mail queue shared_rates heartbeat", True),  # the outside
     ("providers qr", False),  # translators
     (
         "runtime answers paper",

@@ -19,10 +19,11 @@ from app import clock
 from app.db import reading, table_of, transaction
 from app.errors import Conflict, InvalidRequest, NotAuthenticated
 from app.ids import new_id
-from app.merchants import audit, guessing, sessions
+from app.merchants import audit, devices, guessing, letters, sessions
 from app.merchants.actor import SERVER, Actor
 from app.merchants.audit import Action
 from app.merchants.guessing import digest
+from app.merchants.letters import Topic
 from app.merchants.models import Merchant, Passkey, SignInLink, User
 from app.merchants.roles import Role
 from app.merchants.sessions import Browser
@@ -109,6 +110,7 @@ def store_password(
         raise NotAuthenticated("the password was changed meanwhile", code="wrong_password")
     sessions.end_all(tx, merchant_id, user_id)
     end_links(tx, merchant_id, user_id)
+    letters.warn(tx, merchant_id, user_id, Topic.PASSWORD_CHANGED, by)
     audit.append(tx, merchant_id, by, Action.PASSWORD_CHANGED, user_id)
 
 
@@ -170,6 +172,7 @@ def enter(tx: Connection, user: sa.Row[Any], browser: Browser) -> str:
     )
     token = sessions.open_session(tx, user.merchant_id, user.id, browser, is_half=is_half)
     if not is_half:
+        devices.greet(tx, user.merchant_id, user.id, user.email, browser)
         by = Actor(user.email, user_id=user.id, address=browser.address)
         audit.append(tx, user.merchant_id, by, Action.SIGNED_IN, user.id)
     return token

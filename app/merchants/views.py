@@ -171,6 +171,7 @@ def sign_in_page(
         fault=fault,
         wait_s=wait_s,
         passkey_options=passkey_options(),
+        has_mail=settings().has_mail,
     )
     response = make_response(page, status)
     if wait_s:

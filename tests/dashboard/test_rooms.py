@@ -48,7 +48,17 @@ from tests.members import purse
 from tests.review.rounds import hear
 
 ROOT = Path(__file__).parents[2]
-PUBLIC = {*("/sign-in", "/sign-in/<token>", "/second-factor", "/passkey", "/join/<token>", "/reset/<token>")}
+PUBLIC = {
+    *(
+        "/sign-in",
+        "/sign-in/<token>",
+        "/second-factor",
+        "/passkey",
+        "/join/<token>",
+        "/reset/<token>",
+        "/forgot",
+    )
+}
 OUTSIDE = ("/sign-in", "/second-factor", "/join", "/reset")
 CANARY = "Kanarienvogel"  # in everything that a merchant can name
 NASTY = "<script>alert(1)</script>\"'&{{7*1234567}}"
