@@ -145,9 +145,11 @@ def find_invitation(token: str) -> sa.Row | None:
 
 def join(token: str, password: str, browser: Browser) -> str:
     """Take the place: a session token.  Raises InvalidRequest, NotAuthenticated, Conflict (email_taken)."""
-    if find_invitation(token) is None:
+    invitation = find_invitation(token)
+    if invitation is None:
         raise NotAuthenticated("this invitation was used or is too old", code="link_used")
-    password_hash = people.hash_password(password)
+    known = (invitation.email, invitation.name, invitation.merchant_name)
+    password_hash = people.hash_password(password, known)
     try:
         with transaction() as tx:
             used = sa.update(_invitations).where(_invitations.c.digest == digest(token[:200]), *_open())
