@@ -44,7 +44,7 @@ def begin_totp(person: SignedIn) -> str:
         changed = tx.execute(
             sa.update(_users)
             .where(*_own(person.merchant_id, person.user_id), _users.c.totp_since.is_(None))
-            .values(totp_sealed=vault().seal(secret, _place(person.user_id)), totp_step=0)
+            .values(totp_sealed=vault().seal(secret, totp_place(person.user_id)), totp_step=0)
         )
     if changed.rowcount != 1:
         raise Conflict("an authenticator app is set up already", code="totp_in_use")
@@ -57,7 +57,7 @@ def pending_totp(person: SignedIn) -> str | None:
         row = connection.execute(sa.select(*_users.c).where(*_own(person.merchant_id, person.user_id))).one()
     if row.totp_sealed is None or row.totp_since is not None:
         return None
-    secret = vault().unseal(row.totp_sealed, _place(person.user_id))
+    secret = vault().unseal(row.totp_sealed, totp_place(person.user_id))
     return pyotp.TOTP(secret).provisioning_uri(name=person.email, issuer_name=ISSUER)
 
 
@@ -182,7 +182,7 @@ def _use_totp(tx: Connection, row: sa.Row[Any], code: str) -> bool:
     code = "".join(code.split())
     if row.totp_sealed is None or len(code) != 6 or not (code.isascii() and code.isdigit()):
         return False
-    totp = pyotp.TOTP(vault().unseal(row.totp_sealed, _place(row.id)))
+    totp = pyotp.TOTP(vault().unseal(row.totp_sealed, totp_place(row.id)))
     now_step = int(clock.now().timestamp()) // STEP_S
     for step in (now_step - 1, now_step, now_step + 1):
         if secrets.compare_digest(totp.at(step * STEP_S), code):
@@ -245,5 +245,6 @@ def _plain(code: str) -> str:
     return "".join(char for char in code[:64].lower() if char in _LETTERS)
 
 
-def _place(user_id: str) -> str:
+def totp_place(user_id: str) -> str:
+    """Where the vault believes the secret of a person's app to be stored.  Pure."""
     return f"users/{user_id}/totp"
