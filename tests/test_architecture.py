@@ -34,8 +34,8 @@ FLOORS = (
     ("charges", False),  # the books
     ("checkout callbacks codes members reconciliation epay", False),  # edges: they do not know each other
     (
-        "__init__ factory frame document catalogue guide problems telemetry"
-        " checkup resealing operator cli worker",
+        """__init__ factory frame document catalogue guide problems telemetry checkup resealing operator
+        cli worker""",
         True,
     ),  # wiring: sees all
 )
