@@ -13,7 +13,7 @@ import pytest
 from flask import Flask
 
 from app.clock import to_rfc3339
-from app.guide import chapters_of, in_words
+from app.guide import TITLES, chapters_of, in_words
 from app.ids import new_id
 from tests.api.calls import Api
 from tests.books import later, log_call, make_paid, pay
@@ -143,3 +143,14 @@ def test_the_page_speaks_both_languages_and_asks_nobody_else(app: Flask, languag
 
 def test_words_are_escaped_and_code_is_marked():
     assert in_words("a `b<c` d\n\n<e>") == "<p>a <code>b&lt;c</code> d</p>\n<p>&lt;e&gt;</p>"
+
+
+@ONLY_SQLITE
+def test_every_heading_is_there_in_chinese(app: Flask):
+    chapters = chapters_of(document_of(app), "http://pay.example.com")
+    page = html.unescape(app.test_client().get("/docs?lang=zh").text)
+    known = {title._args[0] for title in TITLES}
+    for chapter in chapters:
+        for text in (chapter.title, chapter.text, *[each.title for each in chapter.operations]):
+            assert text in known, text
+            assert f">{text}<" not in page, text
