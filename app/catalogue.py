@@ -12,6 +12,7 @@ from pydantic import BaseModel
 from app.charges.api import ChargeAnswer
 from app.charges.refunds_api import RefundAnswer
 from app.charges.routing_api import ProviderAccountAnswer
+from app.codes.schema import CodeAnswer
 from app.members.api import MemberAnswer, MovementAnswer
 from app.members.topups_api import TopupAnswer
 from app.reconciliation.api import DiscrepancyAnswer, ReconciliationAnswer
@@ -37,6 +38,11 @@ WHEN = {
     types.TOPUP_SUCCEEDED: "It is settled, and on the member's balance.",
     types.TOPUP_REFUNDED: "The wallet says that a refund of it went back.  The balance had gone before.",
     types.MEMBER_BALANCE_CHANGED: "What a member has to spend is more or less than before.",
+    types.QR_CODE_CREATED: "A printed code was made; of a series one event for each.",
+    types.QR_CODE_UPDATED: "Its terms have changed, from the next scan on: price, store, limits, label.",
+    types.QR_CODE_DISABLED: "It was closed: whoever scans it reads that nothing can be paid there.",
+    types.QR_CODE_ENABLED: "It takes payments again.",
+    types.QR_CODE_QUIET: "It is usually busy at this hour, and nobody scans it: does it still hang there?",
     types.WEBHOOK_ENDPOINT_DISABLED: "One of your endpoints is not sent to any more.",
     types.PROVIDER_ACCOUNT_UNHEALTHY: "Payments failed through this account, and go through others now.",
     types.PROVIDER_ACCOUNT_RECOVERED: "It works again, and payments have returned to it.",
@@ -51,6 +57,7 @@ _OBJECTS: dict[str, type[BaseModel]] = {
     "topup": TopupAnswer,
     "member": MemberAnswer,
     "provider_account": ProviderAccountAnswer,
+    "qr_code": CodeAnswer,
     "webhook_endpoint": EndpointAnswer,
     "endpoint": EndpointAnswer,
 }

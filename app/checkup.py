@@ -23,7 +23,7 @@ from sqlalchemy import Connection
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import SQLAlchemyError
 
-from app import clock, runtime
+from app import clock, resealing, runtime
 from app.config import Settings
 from app.db import moment, reading, table_of
 from app.errors import PlatformError, ProviderUnreachable
@@ -210,6 +210,15 @@ def _providers(connection: Connection) -> Finding:
     return Finding(f"{len(ids)} account{'s' if len(ids) > 1 else ''}, credentials in order")
 
 
+def _seals(connection: Connection) -> Finding:
+    """Whether an older key could be taken away."""
+    old = resealing.find_old(connection, runtime.vault())
+    if old:
+        fact = f"sealed under an older key: {', '.join(old)}"
+        return Finding(fact, Level.WARNING, "flask vault reseal, and then take the older keys away")
+    return Finding("all of it by the newest key")
+
+
 CHECKS: tuple[tuple[str, Callable[[Settings], Finding]], ...] = (
     ("settings", _settings),
     ("secrets", _secrets),
@@ -227,6 +236,7 @@ TABLE_CHECKS: tuple[tuple[str, Callable[[Connection], Finding]], ...] = (
     ("worker", _worker),
     ("queue", _queue),
     ("providers", _providers),
+    ("seals", _seals),
 )
 
 

@@ -25,6 +25,7 @@ from app.errors import SettingsError
 KEEP_DAYS_MIN = 30  # who comes back from a long holiday can still catch up
 SECRET_CHARS_MIN = 32  # 32 characters of base64 carry 192 bits
 _PROXY = re.compile(r"http://([!-.0-9;-?A-~]+:[!-.0-9;-?A-~]+@)?[0-9A-Za-z.-]+:[1-9][0-9]{0,4}/?", re.ASCII)
+_SENDER = re.compile(r"[0-9A-Za-z._%+-]{1,64}@[0-9A-Za-z.-]{1,189}", re.ASCII)
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 _WEAK = ("changeme", "secret", "password", "example", "default")
 
@@ -84,6 +85,14 @@ class Settings(BaseSettings):
     rate_payments: int = Field(30, ge=0)
     rate_redis_url: str = Field("", repr=False)  # where all processes count together; may hold a password
     request_log_days: int = Field(30, ge=0, le=3650)  # how long calls of the API are kept; 0: not at all
+    # Mail, if there is a server for it; else links are shown to be copied.
+    smtp_host: str = ""
+    smtp_port: int = Field(587, ge=1, le=65535)
+    smtp_security: Literal["starttls", "tls", "none"] = "starttls"  # "none" is for this machine alone
+    smtp_ca: str = ""  # a file of certificates to trust instead of the system's
+    smtp_user: str = ""
+    smtp_password: str = Field("", repr=False)
+    smtp_from: str = ""  # the sender's address
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"] = "INFO"
 
     @field_validator("secret_keys", "encryption_keys", "webhook_allow", "webhook_ports", mode="before")
@@ -114,6 +123,20 @@ class Settings(BaseSettings):
     def _is_a_redis(cls, value: str) -> str:
         if value and not value.startswith(("redis://", "rediss://", "unix://")):
             raise ValueError("must begin with redis://, rediss:// or unix://")
+        return value
+
+    @field_validator("smtp_security")
+    @classmethod
+    def _is_private(cls, value: str, info: ValidationInfo) -> str:
+        if value == "none" and info.data.get("smtp_host") and info.data["smtp_host"] not in LOOPBACK:
+            raise ValueError("none would send links in the clear: only to a server on this machine")
+        return value
+
+    @field_validator("smtp_from")
+    @classmethod
+    def _is_sender(cls, value: str, info: ValidationInfo) -> str:
+        if (value or info.data.get("smtp_host")) and _SENDER.fullmatch(value) is None:
+            raise ValueError("must be an address like mafu@example.com")
         return value
 
     @field_validator("database_url")
@@ -170,6 +193,11 @@ class Settings(BaseSettings):
                 "must look like http://proxy.internal:4750, with name:password@ if it wants them"
             )
         return value
+
+    @property
+    def has_mail(self) -> bool:
+        """Whether there is a server that takes our mail."""
+        return bool(self.smtp_host)
 
     @property
     def is_demo(self) -> bool:

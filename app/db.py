@@ -225,6 +225,12 @@ def is_writing() -> bool:
     return getattr(_writing, "on", False)
 
 
+def refuse_in_transaction() -> None:
+    """For whoever is about to call the network.  Raises NestedTransaction."""
+    if is_writing():
+        raise NestedTransaction("the network was called inside a transaction")
+
+
 def retried(service: Callable[P, T]) -> Callable[P, T]:
     """Run a service again when the database says that nothing was done (SQLSTATE 40001, 40P01).
 

@@ -48,10 +48,11 @@ from app.charges import views as charges_views
 from app.checkout import views as checkout_views
 from app.codes import api as codes_api
 from app.codes import codes
-from app.codes import present as codes_present
 from app.codes import print_api as codes_print_api
 from app.codes import print_views as codes_print_views
 from app.codes import room_views as codes_room_views
+from app.codes import search as codes_search
+from app.codes import test_helpers_api as code_test_helpers_api
 from app.codes import views as codes_views
 from app.codes.tally import Tally
 from app.config import Settings, load_settings
@@ -112,6 +113,7 @@ APIS = (
     webhooks_api.events_bp,
     webhooks_api.deliveries_bp,
     test_helpers_api.bp,
+    code_test_helpers_api.bp,
 )
 ROOMS = (
     merchants_views.bp,
@@ -222,7 +224,7 @@ def _add_rooms(app: OpenAPI) -> None:
     dossier.call("epay", epay_notices.steps_of)
     outbox.hear(types.CHARGE_PAID, "epay", epay_notices.owe)
     search.teach(codes.find_by_letters)
-    expand.teach(expand.OfCharge.QR_CODE, codes_present.unfolded)
+    expand.teach(expand.OfCharge.QR_CODE, codes_search.unfolded)
     shops = (epay_views.bp, epay_views.programs_bp)
     doors = (checkout_views.bp, codes_views.bp, topup_views.bp, callbacks_views.bp, brand_views.bp, *shops)
     for public in doors:

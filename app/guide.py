@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from flask import Blueprint, render_template, request
+from flask_babel import lazy_gettext as _l
 from markupsafe import Markup, escape
 
 from app import i18n
@@ -23,6 +24,86 @@ bp = Blueprint("guide", __name__)
 
 _METHODS = ("get", "post", "delete")
 _SUCCESS = ("200", "201")
+
+
+# What heads a chapter or an operation in the document, to be found in the catalogues; the rest stays English.
+TITLES = (
+    _l("Charges"),
+    _l("Refunds"),
+    _l("Balance"),
+    _l("Printed codes"),
+    _l("Stores"),
+    _l("API keys"),
+    _l("Request log"),
+    _l("Webhook endpoints"),
+    _l("Events"),
+    _l("Deliveries"),
+    _l("Test helpers"),
+    _l("What a shopper is asked to pay."),
+    _l("Money on its way back to the shopper."),
+    _l("Sums of your books; the money itself is at your wallets."),
+    _l("Signs that hang in a shop; each scan makes a charge."),
+    _l("Places where printed codes hang; shoppers read of them."),
+    _l("Who may do what in your name."),
+    _l("Every call of your keys, secrets masked."),
+    _l("Addresses that hear of every change."),
+    _l("What has happened, in order, for ever the same."),
+    _l("Events on their way to endpoints, with every try."),
+    _l("In test mode, your tests play the shopper at the sandbox.  A live key gets 404."),
+    _l("List charges"),
+    _l("Create a charge"),
+    _l("Read a charge"),
+    _l("Cancel a charge"),
+    _l("Pay in your app"),
+    _l("The code as SVG"),
+    _l("The code as PNG"),
+    _l("Create charges from a file"),
+    _l("Charge a payment code"),
+    _l("List refunds"),
+    _l("Refund a charge"),
+    _l("Read a refund"),
+    _l("Read the balance"),
+    _l("List printed codes"),
+    _l("Create a printed code"),
+    _l("Create a series of printed codes"),
+    _l("Read a printed code"),
+    _l("Change a printed code"),
+    _l("A printed code as SVG"),
+    _l("A printed code as PNG"),
+    _l("A printed code on paper"),
+    _l("A series on paper"),
+    _l("List stores"),
+    _l("Create a store"),
+    _l("Read a store"),
+    _l("Change a store"),
+    _l("List keys"),
+    _l("Create a key"),
+    _l("Read a key"),
+    _l("Change a key"),
+    _l("Roll a key"),
+    _l("Revoke a key"),
+    _l("List calls"),
+    _l("Read a call"),
+    _l("List endpoints"),
+    _l("Add an endpoint"),
+    _l("Read an endpoint"),
+    _l("Change an endpoint"),
+    _l("Delete an endpoint"),
+    _l("Change the secret"),
+    _l("Send a test event"),
+    _l("List events"),
+    _l("Read an event"),
+    _l("Send a span of events again"),
+    _l("List deliveries"),
+    _l("Read a delivery"),
+    _l("Send it again"),
+    _l("Choose a wallet"),
+    _l("Pay as a shopper"),
+    _l("Decline as a shopper"),
+    _l("Let a charge expire"),
+    _l("Bend what happens next"),
+    _l("Let a printed code go quiet"),
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,7 +22,7 @@ import certifi
 import pycurl
 
 from app.addresses import Guard, split_url
-from app.db import NestedTransaction, is_writing
+from app.db import refuse_in_transaction
 from app.errors import InvalidRequest, ProviderUnreachable
 from app.providers.base import HttpAnswer
 
@@ -80,7 +80,7 @@ class Client:
         Raises ProviderUnreachable when there is no whole answer, InvalidRequest for an address or
         header that must not go on the wire, NestedTransaction inside a transaction.
         """
-        _refuse_in_transaction()
+        refuse_in_transaction()
         _, host, _ = split_url(url)
         if self._guard is not None:
             self._guard.check_url(url)
@@ -159,7 +159,7 @@ class Sender:
 
     def start(self, post: Post) -> None:
         """Put a post on the wire; ``finished`` will tell of it.  Raises IndexError if none is free."""
-        _refuse_in_transaction()
+        refuse_in_transaction()
         try:
             self._check_url(post.url)
             lines = _header_lines(post.headers)
@@ -350,11 +350,6 @@ _FIXED_OPTIONS: tuple[tuple[int, int | str], ...] = (
     (pycurl.PATH_AS_IS, 1),  # the path that was signed is the path that is sent
     (pycurl.USERAGENT, USER_AGENT),
 )
-
-
-def _refuse_in_transaction() -> None:
-    if is_writing():
-        raise NestedTransaction("the network was called inside a transaction")
 
 
 def _header_lines(headers: Mapping[str, str]) -> list[str]:

@@ -32,6 +32,7 @@ class Kind(StrEnum):
     LEDGER = "ledger"  # prove some more of a merchant's payments
     NOTICE = "notice"  # tell a shop that speaks 易支付 of a payment
     ACCOUNT = "account"  # ask an account that payments have left whether it answers again
+    MAIL = "mail"  # send a letter
     QUIET = "quiet"  # look whether a merchant's printed codes have gone quiet
 
 

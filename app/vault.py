@@ -64,9 +64,10 @@ class Vault:
             raise SealBroken("the value was altered, or belongs to another place") from None
         return opened.decode()
 
-    def is_current(self, sealed: str) -> bool:
-        """Whether the newest key sealed it; if not, a rotation should seal it afresh."""
-        return sealed.startswith(f"{_VERSION}.{self._newest}.")
+    @property
+    def current_prefix(self) -> str:
+        """How everything begins that the newest key has sealed; the rest is to be sealed afresh."""
+        return f"{_VERSION}.{self._newest}."
 
 
 def _cipher(root: bytes, place: str) -> AESGCM:

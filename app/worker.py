@@ -27,7 +27,7 @@ from app.epay import notices
 from app.epay.carrier import SLOTS, Carrier, guard_for_shops
 from app.http import Sender
 from app.ids import new_id
-from app.merchants import idempotency, journal
+from app.merchants import idempotency, journal, post
 from app.queue import Claim, Kind
 from app.reconciliation import files, schedule
 from app.runtime import settings
@@ -43,6 +43,7 @@ JOBS: dict[Kind, Callable[[Claim], None]] = {
     Kind.REFUND: refund_sending.pursue,
     Kind.ACCOUNT: outcomes.follow,
     Kind.BILL: schedule.follow,
+    Kind.MAIL: post.deliver,
     Kind.QUIET: quiet.watch,
     Kind.LEDGER: proving.go_on,
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Callable
 
 from flask import Blueprint, Response, redirect, render_template, request
 from werkzeug.wrappers import Response as AnyResponse
@@ -62,6 +63,23 @@ def act(code: str) -> AnyResponse:
         back = box.network_of(trade).return_address(trade)
         return redirect(back or f"/cashier/{code}", 303)
     return redirect(f"/cashier/{code}?left=1" if action == "cancel" else f"/cashier/{code}", 303)
+
+
+class Unfit(Exception):
+    """A page that a wallet will not open, in its own words."""
+
+    def __init__(self, code: str, words: str) -> None:
+        super().__init__(code)
+        self.code = code
+        self.words = words
+
+
+def opened(page: Callable[[], AnyResponse]) -> AnyResponse:
+    """A page that a wallet opens, or its words for why it does not."""
+    try:
+        return page()
+    except Unfit as unfit:
+        return refused(unfit.code, unfit.words)
 
 
 def refused(code: str, words: str) -> Response:

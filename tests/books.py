@@ -15,7 +15,8 @@ from app.charges.models import Charge, Refund
 from app.charges.settle import settle
 from app.db import reading, transaction
 from app.ids import new_id
-from app.merchants import accounts
+from app.merchants import accounts, people
+from app.merchants.actor import SERVER, Actor
 from app.merchants.models import RequestLog
 from app.money import Money
 from app.providers.base import NextStep, Outcome, PaymentResult, RefundResult, Scene
@@ -136,3 +137,10 @@ def log_call(merchant_id: str, key_id: str, text: str = "", *, livemode: bool = 
     with transaction() as tx:
         tx.execute(sa.insert(RequestLog.__table__), row)
     return str(row["id"])
+
+
+def set_password(shop: Shop, password: str, *, by: Actor = SERVER) -> None:
+    """The owner's new password, as whoever has a link sets it."""
+    password_hash = people.hash_password(password)
+    with transaction() as tx:
+        people.store_password(tx, shop.id, shop.user_id, password_hash, by)

@@ -60,6 +60,7 @@ class Trade:
     paid_at: datetime | None = None
     is_late: bool = False  # the network took the money after it had closed the order
     is_stray: bool = False  # nobody of ours asked for it
+    by_code: bool = False  # a till scanned the shopper's phone
 
     @property
     def refunds(self) -> dict[str, Money]:
@@ -86,6 +87,7 @@ class Network:
         self.refuses_refunds = False
         self.is_poor = False  # the merchant's balance does not suffice for refunds
         self.refunds_wait = False  # accepted now, done by ``finish_refund``
+        self.code_mood = "paid"  # what a payment code comes to: paid, asked, refused
         self._serial = 0
 
     def send(
@@ -165,6 +167,14 @@ class Network:
     def _mark_paid(self, trade: Trade) -> None:
         raise NotImplementedError
 
+    def _give_all_back(self, trade: Trade) -> bool:
+        """What a reversal does of a payment by code; whether there was anything left of it."""
+        left = 0 if trade.paid is None else trade.paid.minor - trade.gone
+        if trade.paid is None or left <= 0:
+            return False
+        trade.backs[REVERSED] = Back(Money(left, trade.paid.currency))
+        return True
+
     def _after_refund(self, trade: Trade) -> None:
         """A refund has gone, or has not."""
 
@@ -181,7 +191,6 @@ class AlipayFarSide(Network):
     """Alipay.  A trade comes to be when the shopper opens it."""
 
     code = "alipay"
-    code_mood = "paid"  # what a payment code comes to: paid, asked, refused
 
     def open(self, url_or_number: str) -> Trade:
         """What the shopper's browser does with a cashier's address, or their camera with a code."""
@@ -303,7 +312,7 @@ class AlipayFarSide(Network):
             del self.trades[trade.out_trade_no]
             return forge.refused(method, "ACQ.PAYMENT_AUTH_CODE_INVALID")
         if trade.state is None:
-            self.open(trade.out_trade_no)
+            self.open(trade.out_trade_no).by_code = True
         if self.code_mood == "asked" and trade.paid is None:
             return forge.envelope(method, {"code": "10003", "msg": "order success pay inprocess"})
         if trade.paid is None:
@@ -322,9 +331,8 @@ class AlipayFarSide(Network):
         action = "close"
         if trade.paid is None:
             trade.state = "TRADE_CLOSED"
-        elif left := trade.paid.minor - trade.gone:
+        elif self._give_all_back(trade):
             action = "refund"
-            trade.backs[REVERSED] = Back(Money(left, trade.paid.currency))
             self._after_refund(trade)
         return forge.accepted(
             method, out_trade_no=trade.out_trade_no, trade_no=trade.trade_no, retry_flag="N", action=action

@@ -7,6 +7,7 @@ until the deadline, and a refund is a transaction of its own.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from datetime import timedelta
 from urllib.parse import parse_qsl, urlsplit
 
 from app import clock
@@ -17,6 +18,8 @@ from tests.providers import unionpay_forge as forge
 
 _STAMP = "%Y%m%d%H%M%S"
 OPEN, PAID, DECLINED, OVER = "05", "00", "64", "69"
+BEING_ENTERED, UNDONE = "70", "46"  # of payments by code
+_CODE_LIFE = timedelta(minutes=5)
 _CODE = {Way.WAITING: "05", Way.DONE: "00", Way.CLOSED: "01", Way.STUCK: "05"}
 
 
@@ -47,7 +50,8 @@ class UnionPayFarSide(Network):
 
     def is_payable(self, number: str) -> bool:
         self._expire(self.trades[number])
-        return self.trades[number].state in (OPEN, DECLINED)
+        trade = self.trades[number]
+        return trade.state == OPEN or (trade.state == DECLINED and not trade.by_code)
 
     def is_over(self, number: str) -> bool:
         self._expire(self.trades[number])
@@ -73,7 +77,9 @@ class UnionPayFarSide(Network):
         fields = forge.verified_fields(dict(parse_qsl(body.decode("ascii"), strict_parsing=True)))
         verb = {"queryTrans": self._query, "appTransReq": self._open}.get(name)
         if verb is None:
-            verb = self._open if fields["txnType"] == "01" else self._refund
+            verb = {"01": self._open, "99": self._reverse}.get(fields["txnType"], self._refund)
+        if "qrNo" in fields:
+            verb = self._charge_code
         return f"{name} {fields['txnType']}", lambda: verb(fields)
 
     def _open(self, fields: dict[str, str]) -> HttpAnswer:
@@ -82,6 +88,29 @@ class UnionPayFarSide(Network):
         self._ordered(fields)
         handle = {"qrCode": f"https://qr.95516.com/00010001/{fields['orderId']}", "tn": fields["orderId"]}
         return self._refused(fields, "00", **handle)
+
+    def _charge_code(self, fields: dict[str, str]) -> HttpAnswer:
+        """As ``code_mood`` says; the shopper who is asked pays, or does not, by ``pay``."""
+        number = fields["orderId"]
+        if number in self.trades:
+            return self._refused(fields, "12")
+        if self.code_mood == "refused":
+            return self._refused(fields, "88")
+        deadline = clock.to_beijing(clock.now() + _CODE_LIFE, _STAMP)
+        trade = self._ordered({**fields, "payTimeout": deadline})
+        trade.state, trade.by_code = OPEN, True
+        if self.code_mood == "paid":
+            self.pay(number)
+        return self._refused(fields, "00" if trade.paid else BEING_ENTERED)
+
+    def _reverse(self, fields: dict[str, str]) -> HttpAnswer:
+        trade = self.trades.get(fields["orderId"])
+        if trade is None or (trade.stamp, trade.owner) != (fields["txnTime"], fields["merId"]):
+            return self._refused(fields, "34")
+        assert trade.by_code
+        self._give_all_back(trade)
+        trade.state = UNDONE
+        return self._refused(fields, "00")
 
     def _query(self, fields: dict[str, str]) -> HttpAnswer:
         number, stamp = fields["orderId"], fields["txnTime"]
@@ -129,6 +158,8 @@ class UnionPayFarSide(Network):
     def _fields(self, trade: Trade, code: str) -> dict[str, str]:
         fields = forge.payment_fields(trade.out_trade_no, code, trade.paid or trade.price, merId=trade.owner)
         fields["txnTime"] = trade.stamp
+        if trade.by_code:
+            fields["txnSubType"] = "06"
         if trade.paid_at:
             fields["queryId"] = trade.trade_no
             fields["traceTime"] = clock.to_beijing(trade.paid_at, "%m%d%H%M%S")

@@ -6,6 +6,7 @@ import base64
 import json
 import re
 from collections.abc import Callable, Mapping
+from datetime import timedelta
 from functools import partial
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -28,10 +29,14 @@ from tests.far_side import Back, Network, Trade, Way
 from tests.providers import wechatpay_forge as forge
 
 _PREPAY = "wx"
+_OPEN = ("NOTPAY", "USERPAYING")
+_CODE_LIFE = timedelta(minutes=5)
 _STATUS = {Way.WAITING: "PROCESSING", Way.DONE: "SUCCESS", Way.CLOSED: "CLOSED", Way.STUCK: "ABNORMAL"}
 _ROUTES = (
     ("GET", r"/v3/certificates", "_certificates"),
     ("POST", r"/v3/pay/transactions/(native|jsapi|h5|app)", "_make"),
+    ("POST", r"/v3/pay/transactions/codepay", "_charge_code"),
+    ("POST", r"/v3/pay/transactions/out-trade-no/(\w+)/reverse", "_reverse"),
     ("GET", r"/v3/pay/transactions/out-trade-no/(\w+)", "_query"),
     ("GET", r"/v3/pay/transactions/id/(\w+)", "_query_by_id"),
     ("POST", r"/v3/pay/transactions/out-trade-no/(\w+)/close", "_close"),
@@ -65,7 +70,7 @@ class WechatPayFarSide(Network):
 
     def is_payable(self, number: str) -> bool:
         self._expire(self.trades[number])
-        return self.trades[number].state == "NOTPAY"
+        return self.trades[number].state in _OPEN
 
     def is_over(self, number: str) -> bool:
         self._expire(self.trades[number])
@@ -121,6 +126,28 @@ class WechatPayFarSide(Network):
         if product == "h5":
             return forge.answer({"h5_url": f"https://wx.tenpay.com/checkmweb?prepay_id={handle}"})
         return forge.answer({"prepay_id": handle})
+
+    def _charge_code(self, mchid: str, fields: dict[str, Any]) -> HttpAnswer:
+        """As ``code_mood`` says; the shopper who is asked pays, or does not, by ``pay``."""
+        number, amount = fields["out_trade_no"], fields["amount"]
+        if number in self.trades:
+            return forge.refused(403, "OUT_TRADE_NO_USED")
+        if self.code_mood == "refused":
+            return forge.refused(400, "AUTH_CODE_INVALID")
+        price, deadline = Money(amount["total"], amount["currency"]), clock.now() + _CODE_LIFE
+        trade = self._order(Trade(number, price, deadline, state="USERPAYING", owner=mchid, by_code=True))
+        if self.code_mood == "paid":
+            self.pay(number)
+        return forge.answer(self._transaction(trade), 200 if trade.paid else 202)
+
+    def _reverse(self, mchid: str, fields: dict[str, Any], number: str) -> HttpAnswer:
+        trade = self.trades.get(number)
+        if trade is None or trade.owner != mchid:
+            return forge.refused(404, "ORDER_NOT_EXIST")
+        assert trade.by_code
+        self._give_all_back(trade)
+        trade.state = "REVOKED"
+        return forge.answer({"appid": fields["appid"], "mchid": mchid, "out_trade_no": number})
 
     def _query(self, mchid: str, _fields: dict[str, Any], number: str) -> HttpAnswer:
         trade = self.trades.get(number)
@@ -182,7 +209,7 @@ class WechatPayFarSide(Network):
         if trade.paid_at:
             fields["transaction_id"] = trade.trade_no
             fields["success_time"] = clock.to_beijing(trade.paid_at, "%Y-%m-%dT%H:%M:%S+08:00")
-        elif trade.state != "NOTPAY":
+        elif trade.state not in _OPEN:
             fields = {name: value for name, value in fields.items() if name not in _OF_PAID}
         return fields
 
@@ -205,7 +232,7 @@ class WechatPayFarSide(Network):
         }
 
     def _expire(self, trade: Trade) -> None:
-        if trade.state == "NOTPAY" and trade.expires_at <= clock.now():
+        if trade.state in _OPEN and trade.expires_at <= clock.now():
             trade.state = "CLOSED"
 
     def _mark_paid(self, trade: Trade) -> None:

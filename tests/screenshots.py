@@ -32,8 +32,8 @@ from app.charges.present import link_of
 from app.charges.states import ChargeState
 from app.cli import demo, trade
 from app.clock import BEIJING
-from app.codes import codes
-from app.codes.codes import CodeFilter
+from app.codes import codes, search
+from app.codes.search import CodeFilter
 from app.codes.terms import LabelKind, Terms
 from app.db import transaction
 from app.merchants import accounts, people
@@ -137,7 +137,7 @@ def _pictures(browser: Browser, port: int, shop: Shop, locale: str) -> Iterator[
 
 
 def _rooms(shop: Shop) -> dict[str, str]:
-    rows, _ = codes.list_codes(shop.id, CodeFilter(limit=100), livemode=False)
+    rows, _ = search.list_codes(shop.id, CodeFilter(limit=100), livemode=False)
     counter = next(row for row in rows if row.label_kind == LabelKind.TERMINAL and row.disabled_at is None)
     tables = next(row.series_id for row in rows if row.series_id)
     paid, _ = lifecycle.list_charges(
@@ -163,7 +163,7 @@ def _rooms(shop: Shop) -> dict[str, str]:
 
 
 def _shoppers_pages(shop: Shop) -> dict[str, str]:
-    rows, _ = codes.list_codes(shop.id, CodeFilter(limit=100), livemode=False)
+    rows, _ = search.list_codes(shop.id, CodeFilter(limit=100), livemode=False)
     table = next(row for row in rows if row.label_text == "7")
     new = NewCharge(Money(3850, "CNY"), "两杯拿铁与一块巴斯克蛋糕")
     charge = lifecycle.open_charge(shop.id, livemode=False, new=new)

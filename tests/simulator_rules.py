@@ -291,6 +291,11 @@ class Rules:
         told = Counter(row.type for row in books.events)
         told += Counter(f"incident {row.kind}" for row in books.incidents)
         told += Counter(f"attempt {row.state} at {row.provider}" for row in books.attempts)
+        told += Counter(
+            f"paid by code at {network.code}"
+            for network, trade in self._trades()
+            if trade.by_code and trade.paid
+        )
         told["decisions of people"] = len(books.decisions)
         told["processes killed"] = self.simulation.deaths
         told["calls to networks"] = sum(len(network.calls) for network in self.simulation.networks.values())

@@ -34,7 +34,7 @@ from app.providers.base import Inbound, NextStep, Scene
 from app.queue import Job, Kind
 from app.webhooks import delivery
 from app.webhooks.delivery import Parcel, Result
-from tests.far_side import AlipayFarSide, Network, Trade, Way
+from tests.far_side import Network, Trade, Way
 from tests.providers import alipay_forge, unionpay_forge, wechatpay_forge
 from tests.simulator import FATES, OTHER_APP_ID, OTHER_MCHID, Shop, Simulation, Stage
 from tests.simulator_rules import Rules
@@ -48,6 +48,7 @@ SCENES = {
     "wechatpay": (Scene.DESKTOP, Scene.MOBILE, Scene.WECHAT, Scene.APP),
     "unionpay": (Scene.DESKTOP, Scene.MOBILE, Scene.UNIONPAY, Scene.APP),
 }
+PAY_CODES = {"alipay": ("28", 14), "wechatpay": ("13", 16), "unionpay": ("62", 17)}
 OWNERS = {  # what the networks call the two shops
     "alipay": (alipay_forge.APP_ID, OTHER_APP_ID),
     "wechatpay": (wechatpay_forge.MCHID, OTHER_MCHID),
@@ -180,17 +181,19 @@ class World:
     def scan_code(self) -> Nothing | None:
         """A cashier scans a shopper's code; now and then one that was scanned before."""
         shop, charge_id = self._some_charge()
-        network = self.simulation.networks["alipay"]
-        assert isinstance(network, AlipayFarSide)
+        network = self.simulation.networks[self.rng.choice(tuple(PAY_CODES))]
         network.code_mood = self.rng.choice(("paid", "asked", "asked", "refused"))
-        code = f"28{self.rng.choice((0, self.rng.randrange(10**14))):014d}"
+        prefix, digits = PAY_CODES[network.code]
+        code = f"{prefix}{self.rng.choice((0, self.rng.randrange(10**digits))):0{digits}d}"
 
         def work() -> None:
             attempt = counter.take_code(shop.merchant_id, charge_id, code, Till(), livemode=False)
             if (network, attempt.out_trade_no) not in self.visited and attempt.out_trade_no in network.trades:
                 self.visited.append((network, attempt.out_trade_no))
 
-        return self._begin("web", f"scan a code ({network.code_mood}) for {self._name(charge_id)}", work)
+        return self._begin(
+            "web", f"scan a code of {network.code} ({network.code_mood}) for {self._name(charge_id)}", work
+        )
 
     def give_up_code(self) -> Nothing | None:
         """The cashier cancels, mostly what a shopper was just asked for."""
@@ -477,7 +480,9 @@ class World:
     def _paid(self, network: Network, trade: Trade) -> None:
         name = self._name(trade.out_trade_no)
         self._say(f"{network.code} takes {trade.paid} for {name}, which cost {trade.price}")
-        self._write(network, trade, network.notice(trade.out_trade_no), f"payment {name}")
+        is_silent = trade.by_code and network.code == "wechatpay"  # only answers and queries tell of it
+        news = None if is_silent else network.notice(trade.out_trade_no)
+        self._write(network, trade, news, f"payment {name}")
 
     def _write(self, network: Network, trade: Trade, inbound: Inbound | None, about: str) -> None:
         if inbound is not None:

@@ -22,7 +22,7 @@ FLOORS = (
         "clock money ids errors config i18n logs metrics addresses strict_json versions rates providers.base",
         True,
     ),
-    ("vault db http queue shared_rates heartbeat", True),  # the outside
+    ("vault db http mail queue shared_rates heartbeat", True),  # the outside
     ("providers qr", False),  # translators
     (
         "runtime answers paper",
@@ -34,7 +34,8 @@ FLOORS = (
     ("charges", False),  # the books
     ("checkout callbacks codes members reconciliation epay", False),  # edges: they do not know each other
     (
-        "__init__ factory frame document catalogue guide problems telemetry checkup operator cli worker",
+        """__init__ factory frame document catalogue guide problems telemetry checkup resealing operator
+        cli worker""",
         True,
     ),  # wiring: sees all
 )

@@ -13,7 +13,7 @@ import pytest
 from flask import Flask
 
 from app.clock import to_rfc3339
-from app.guide import chapters_of, in_words
+from app.guide import TITLES, chapters_of, in_words
 from app.ids import new_id
 from tests.api.calls import Api
 from tests.books import later, log_call, make_paid, pay
@@ -27,6 +27,9 @@ CURL = re.compile(r"<pre[^>]* data-curl>(.*?)</pre>", re.DOTALL)
 def document_of(app: Flask) -> dict[str, Any]:
     body: dict[str, Any] = app.test_client().get("/v1/openapi.json").get_json()
     return body
+
+
+SERIES = {"name": "堂食", "series": "桌", "label_kind": "table", "first": 1, "last": 2}
 
 
 def real_things(app: Flask, shop: Shop) -> dict[str, str]:
@@ -53,6 +56,7 @@ def real_things(app: Flask, shop: Shop) -> dict[str, str]:
         "qr": api.post("/v1/qr_codes", {"name": "堂食"}).get_json()["id"],
         "rec": day["reconciliation_id"],
         "dis": day["discrepancy_id"],
+        "qs": api.post("/v1/qr_codes/series", SERIES).get_json()["data"][0]["series"]["id"],
         "st": api.post("/v1/stores", {"name": "武康路店"}).get_json()["id"],
         **members_things(api),
     }
@@ -78,11 +82,8 @@ def run_curl(app: Flask, text: str, shop: Shop, things: dict[str, str]) -> Any:
     """Do what a shell would do with this line, with ids that exist."""
     if "/v1/refunds" in text and '{"charge"' in text:
         things = {**things, "ch": things["paid"]}
-    text = re.sub(
-        r"\b(ch|re|rec|dis|we|evt|dlv|key|req|qr|st|rr|rd|mb|tu|db|br)_[0-9a-z]{26}",
-        lambda found: things[found[1]],
-        text,
-    )
+    kinds = "ch|re|rec|dis|we|evt|dlv|key|req|qr|qs|st|rr|rd|mb|tu|db|br"
+    text = re.sub(rf"\b({kinds})_[0-9a-z]{{26}}", lambda found: things[found[1]], text)
     text = text.replace("$MAFU_KEY", shop.key).replace("order-20260115-0042", things["req"])
     words = shlex.split(text.replace("\\\n", " "))
     assert words.pop(0) == "curl"
@@ -154,3 +155,14 @@ def test_the_page_speaks_both_languages_and_asks_nobody_else(app: Flask, languag
 
 def test_words_are_escaped_and_code_is_marked():
     assert in_words("a `b<c` d\n\n<e>") == "<p>a <code>b&lt;c</code> d</p>\n<p>&lt;e&gt;</p>"
+
+
+@ONLY_SQLITE
+def test_every_heading_is_there_in_chinese(app: Flask):
+    chapters = chapters_of(document_of(app), "http://pay.example.com")
+    page = html.unescape(app.test_client().get("/docs?lang=zh").text)
+    known = {title._args[0] for title in TITLES}
+    for chapter in chapters:
+        for text in (chapter.title, chapter.text, *[each.title for each in chapter.operations]):
+            assert text in known, text
+            assert f">{text}<" not in page, text

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime as dt
 import ipaddress
 import os
 import socket
@@ -15,13 +14,12 @@ from pathlib import Path
 import pycurl
 import pytest
 from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
 
 from app.addresses import Guard
 from app.db import NestedTransaction, transaction
 from app.errors import InvalidRequest, ProviderUnreachable
 from app.http import POST_ANSWER_MAX_BYTES, REFUSED, Client, Post, Sender, _Exchange
+from tests.certificates import write_certificate
 from tests.webhooks.receiver import Receiver, receiving
 
 LOOPBACK = Guard((ipaddress.ip_network("127.0.0.0/8"),), https_only=False, ports=frozenset())
@@ -44,30 +42,8 @@ def sender() -> Iterator[Sender]:
 @pytest.fixture(scope="module")
 def certificate(tmp_path_factory) -> str:
     """A self-signed certificate for shop.example and its key, in one file."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "shop.example")])
-    now = dt.datetime.now(dt.UTC)
-    made = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(1)
-        .not_valid_before(now - dt.timedelta(days=1))
-        .not_valid_after(now + dt.timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName("shop.example")]), critical=False)
-        .sign(key, hashes.SHA256())
-    )
     path = tmp_path_factory.mktemp("tls") / "shop.pem"
-    path.write_bytes(
-        key.private_bytes(
-            serialization.Encoding.PEM,
-            serialization.PrivateFormat.PKCS8,
-            serialization.NoEncryption(),
-        )
-        + made.public_bytes(serialization.Encoding.PEM)
-    )
-    return str(path)
+    return str(write_certificate(path, x509.DNSName("shop.example")))
 
 
 def open_files() -> int:

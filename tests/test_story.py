@@ -72,6 +72,7 @@ def test_whatever_happens_the_books_stay_right(place):
     assert tally["processes killed"] > 10
     for provider in ("alipay", "wechatpay", "unionpay"):
         assert tally[f"attempt succeeded at {provider}"] > 2, provider
+        assert tally[f"paid by code at {provider}"] > 0, provider
 
 
 def test_what_went_wrong_once_goes_right(one_place):

@@ -15,10 +15,10 @@ from app import clock, metrics
 from app.queue import Job
 from app.telemetry import Books
 from app.webhooks import endpoints
-from app.webhooks.courier import deliver_due
 from tests.books import make_attempt, make_charge, rows_of
 from tests.conftest import ROOT, running, settings_for
 from tests.webhooks.conftest import receiver, sender  # noqa: F401
+from tests.webhooks.turns import deliver_due
 
 TOKEN = "m3tr1cs-0123456789-abcdefghijklmnop"
 

@@ -16,12 +16,12 @@ from sqlalchemy import Connection
 from app.charges import bookings, incidents, refunds, unclaimed
 from app.charges.models import Attempt, Charge, Decision, Refund
 from app.charges.settle import announce, pay_charge
-from app.charges.states import Deed
+from app.charges.states import Deed, RefundState
 from app.db import moment, reading, retried, table_of, transaction
 from app.errors import Conflict, InvalidRequest, NotFound
 from app.ids import is_id, new_id
 from app.ledger import rates
-from app.merchants import audit
+from app.merchants import audit, policy
 from app.merchants.actor import SERVER, Actor
 from app.merchants.audit import Action
 from app.merchants.models import ProviderAccount
@@ -60,12 +60,16 @@ def match(press: Press, wanted: str, *, return_surplus: bool) -> None:
 
 
 @retried
-def refund(press: Press) -> None:
-    """Send back all that waits of a payment.  Raises NotFound, Conflict."""
+def refund(press: Press) -> RefundState:
+    """Send back all that waits of a payment, above the shop's limit after a second person's approval.
+
+    The state of the refund.  Raises NotFound, Conflict.
+    """
     with transaction() as tx:
         row = _take(tx, press)
-        _send_back(tx, press, row, row.waiting_minor, reason="unclaimed")
+        made = _send_back(tx, press, row, row.waiting_minor, reason="unclaimed")
         _record(tx, press, row, Deed.REFUNDED, row.waiting_minor)
+        return made
 
 
 @retried
@@ -173,12 +177,23 @@ def _find_charge(tx: Connection, row: sa.Row[Any], wanted: str) -> sa.Row[Any]:
     return charge
 
 
-def _send_back(tx: Connection, press: Press, row: sa.Row[Any], minor: int, *, reason: str) -> None:
+def _send_back(tx: Connection, press: Press, row: sa.Row[Any], minor: int, *, reason: str) -> RefundState:
     earlier = sa.select(sa.func.count()).where(
         _refunds.c.merchant_id == row.merchant_id, _refunds.c.attempt_id == row.id, _refunds.c.automatic
     )
     number = tx.execute(earlier).scalar_one() + 1
-    refunds.reserve_unneeded(tx, row, reason=reason, minor=minor, number=number, asked_by=press.decided_by)
+    made = refunds.reserve_unneeded(
+        tx,
+        row,
+        reason=reason,
+        minor=minor,
+        number=number,
+        asked_by=press.decided_by,
+        limit_minor=policy.read_policy(tx, row.merchant_id).limit_for(press.by),
+    )
+    if made is None:  # counted up just now, under the attempt's lock
+        raise RuntimeError(f"a refund of {row.id} has a number that is taken")
+    return RefundState(made.state)
 
 
 def _record(

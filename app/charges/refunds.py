@@ -59,7 +59,9 @@ class Reservation:
     asked_by: str | None = None
     shift_id: str | None = None
     replaces: str | None = None
-    limit_minor: int | None = None  # above it, counted over the whole charge, it waits for a second person
+    # Above it, counted over all that goes back of the charge, or of what it did not need, it waits for a
+    # second person.
+    limit_minor: int | None = None
     member_may_owe: bool = False  # of a top-up that is spent already
 
 
@@ -141,12 +143,13 @@ def reserve_unneeded(
     minor: int | None = None,
     number: int = 1,
     asked_by: str | None = None,
+    limit_minor: int | None = None,
 ) -> sa.Row[Any] | None:
     """Refund an attempt's money that its charge does not need: so much of it, or all.  A step.
 
     The number is made from the attempt's, so the refund can exist only once however often the news
-    of the money arrives; a person who tries again after a failure counts ``number`` up.  None if that
-    refund exists.
+    of the money arrives; a person who tries again after a failure counts ``number`` up.  Above
+    ``limit_minor`` it waits for a second person.  None if that refund exists.
     """
     wanted = Reservation(
         attempt.received_minor if minor is None else minor,
@@ -154,6 +157,7 @@ def reserve_unneeded(
         number=unneeded_number(attempt.id, number),
         automatic=True,
         asked_by=asked_by,
+        limit_minor=limit_minor,
     )
     return reserve(tx, attempt.merchant_id, attempt.id, wanted)
 
@@ -180,8 +184,7 @@ def reserve(tx: Connection, merchant_id: str, attempt_id: str, wanted: Reservati
     if tx.execute(_FIND_SAME, same).first() is not None:
         return None
     given_minor, amount_minor = _fitting(tx, attempt, wanted)
-    limit_minor = None if wanted.automatic else wanted.limit_minor
-    is_held = limit_minor is not None and given_minor + amount_minor > limit_minor
+    is_held = wanted.limit_minor is not None and given_minor + amount_minor > wanted.limit_minor
     taking = {"own_merchant_id": merchant_id, "own_id": attempt_id, "taken_minor": amount_minor}
     if tx.execute(_TAKE_OF_ATTEMPT, taking).rowcount != 1:
         raise RuntimeError(f"attempt {attempt_id} changed while it was locked")
@@ -353,23 +356,23 @@ _SUMS = sa.select(
 
 
 def _fitting(tx: Connection, attempt: sa.Row[Any], wanted: Reservation) -> tuple[int, int]:
-    """How much went back of a charge before, and how much goes now: of what it took, or of the rest.
+    """How much went back before, and how much goes now: of what a charge took, or of the rest.
 
     The attempt is locked.  Raises Conflict.
     """
     of_charge_minor, unneeded_minor = _given(tx, attempt)
     if wanted.automatic:
         rest_minor = (attempt.received_minor or 0) - attempt.credited_minor - attempt.outside_minor
-        left_minor = rest_minor - unneeded_minor
+        given_minor, left_minor = unneeded_minor, rest_minor - unneeded_minor
     else:
-        left_minor = attempt.credited_minor - of_charge_minor
+        given_minor, left_minor = of_charge_minor, attempt.credited_minor - of_charge_minor
     left_minor = min(left_minor, (attempt.received_minor or 0) - attempt.refunded_minor)
     if left_minor <= 0:
         raise Conflict("all of it has gone back, or is on its way", code="charge_already_refunded")
     if wanted.amount_minor is not None and wanted.amount_minor > left_minor:
         left = Money(left_minor, attempt.received_currency)
         raise Conflict(f"{left_minor} minor units ({left}) are left to refund", code="amount_too_large")
-    return of_charge_minor, wanted.amount_minor or left_minor
+    return given_minor, wanted.amount_minor or left_minor
 
 
 def _given(tx: Connection, attempt: sa.Row[Any]) -> tuple[int, int]:

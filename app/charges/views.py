@@ -30,7 +30,7 @@ from app.charges import (
 from app.charges.decisions import Press
 from app.charges.present import charge_json, link_of
 from app.charges.search import Turn
-from app.charges.states import ChargeState
+from app.charges.states import ChargeState, RefundState
 from app.errors import Conflict, IdempotencyMismatch, InvalidRequest, NotFound, ProviderUnreachable
 from app.ids import is_id
 from app.merchants import accounts
@@ -215,7 +215,11 @@ def match_unclaimed(attempt_id: str) -> BaseResponse:
 @bp.post("/unclaimed/<attempt_id>/refund")
 def refund_unclaimed(attempt_id: str) -> BaseResponse:
     """It goes back, all that waits of it."""
-    return _decide(attempt_id, "sent_back", decisions.refund)
+
+    def send_back(press: Press) -> str:
+        return "awaiting" if decisions.refund(press) == RefundState.AWAITING else "sent_back"
+
+    return _decide(attempt_id, "sent_back", send_back)
 
 
 @bp.post("/unclaimed/<attempt_id>/set-aside")
@@ -246,12 +250,12 @@ def _badges() -> dict[str, Any]:
     return {"count_unclaimed": lambda: unclaimed.count_unclaimed(me().merchant_id, livemode=livemode())}
 
 
-def _decide(attempt_id: str, notice: str, act: Callable[[Press], None]) -> BaseResponse:
-    """Do it as this person who saw so much waiting; the page says what came of it."""
+def _decide(attempt_id: str, notice: str, act: Callable[[Press], str | None]) -> BaseResponse:
+    """Do it as this person who saw so much waiting; the page says ``notice``, or what came of it instead."""
     seen = request.form.get("seen", "")
     seen_minor = int(seen) if seen.isascii() and seen.isdigit() and len(seen) <= 15 else 0
     try:
-        act(Press(me().merchant_id, attempt_id, seen_minor, me().email, actor()))
+        notice = act(Press(me().merchant_id, attempt_id, seen_minor, me().email, actor())) or notice
     except Conflict as refusal:
         notice = refusal.code
     except InvalidRequest:

@@ -21,6 +21,7 @@ from app.cli.simulate import simulate_group
 from app.cli.team import audit_group, user_group
 from app.cli.trade import trade_command
 from app.cli.trigger import trigger_command
+from app.cli.vault import vault_group
 from app.cli.work import worker_command
 
 COMMANDS = (
@@ -32,6 +33,7 @@ COMMANDS = (
     audit_group,
     ledger_group,
     reconcile_group,
+    vault_group,
     key_group,
     account_group,
     endpoint_group,

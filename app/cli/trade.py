@@ -29,8 +29,8 @@ from app.charges.commands import NewCharge, NewRefund
 from app.charges.settle import settle
 from app.cli import demo, output
 from app.clock import BEIJING
-from app.codes import codes, scan
-from app.codes.codes import CodeFilter
+from app.codes import codes, scan, search
+from app.codes.search import CodeFilter
 from app.codes.terms import LabelKind, Terms
 from app.db import transaction
 from app.errors import Conflict
@@ -98,7 +98,7 @@ def fill(merchant_id: str, days: int = DAYS) -> int:
     Raises Conflict if the shop has printed codes already.
     """
     now = clock.now()
-    if codes.list_codes(merchant_id, CodeFilter(limit=1), livemode=False)[0]:
+    if search.list_codes(merchant_id, CodeFilter(limit=1), livemode=False)[0]:
         raise Conflict("the shop has printed codes, so it has been filled already")
     first = now.astimezone(BEIJING).date() - timedelta(days=days - 1)
     with _at(_moment(first, 7, 0)):

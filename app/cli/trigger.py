@@ -171,6 +171,28 @@ def _pinged(stage: Stage) -> str:
     raise click.ClickException("there is no webhook endpoint to ping")
 
 
+def _code_made(stage: Stage) -> str:
+    made = stage.far.post("/qr_codes", {"name": "flask trigger"})
+    if made["livemode"]:
+        stage.far.post(f"/qr_codes/{made['id']}", {"active": False})  # there is no deleting a code
+        raise click.ClickException("this key is for real money: the code is disabled at once")
+    return str(made["id"])
+
+
+def _code_changed(stage: Stage, *changes: dict[str, Any]) -> str:
+    code_id = _code_made(stage)
+    for change in (*changes, {"active": False}):  # nothing is to hang on in the shop's list
+        stage.far.post(f"/qr_codes/{code_id}", change)
+    return code_id
+
+
+def _code_quiet(stage: Stage) -> str:
+    code_id = _code_made(stage)
+    stage.far.post(f"/test_helpers/qr_codes/{code_id}/go_quiet")
+    stage.far.post(f"/qr_codes/{code_id}", {"active": False})
+    return code_id
+
+
 def _endpoint_disabled(stage: Stage) -> str:
     # One of its own, at an address that is nobody's, so that no endpoint of the merchant's goes quiet.
     made = stage.far.post("/webhook_endpoints", {"url": NOBODYS_URL, "description": "flask trigger"})
@@ -225,6 +247,11 @@ SCENES: dict[str, Scene] = {
     types.REFUND_CREATED: _refunded,
     types.REFUND_SUCCEEDED: _refunded,
     types.REFUND_FAILED: _refund_failed,
+    types.QR_CODE_CREATED: _code_changed,
+    types.QR_CODE_UPDATED: lambda stage: _code_changed(stage, {"amount": PRICE}),
+    types.QR_CODE_DISABLED: _code_changed,
+    types.QR_CODE_ENABLED: lambda stage: _code_changed(stage, {"active": False}, {"active": True}),
+    types.QR_CODE_QUIET: _code_quiet,
     types.WEBHOOK_ENDPOINT_DISABLED: _endpoint_disabled,
     types.TOPUP_SUCCEEDED: _topped_up,
     types.TOPUP_REFUNDED: _topup_refunded,

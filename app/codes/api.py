@@ -22,9 +22,9 @@ from app.answers import (
 )
 from app.charges.api import QRQuery, drawing
 from app.charges.commands import currency_of
-from app.codes import codes
-from app.codes.codes import SERIES_MAX, CodeFilter, Counts
-from app.codes.present import address_of_code, code_json, codes_json
+from app.codes import codes, search
+from app.codes.codes import SERIES_MAX
+from app.codes.present import Counts, address_of_code, code_json
 from app.codes.schema import (
     CodeAnswer,
     CodeBody,
@@ -34,6 +34,7 @@ from app.codes.schema import (
     CodeQuery,
     SeriesBody,
 )
+from app.codes.search import CodeFilter, codes_json
 from app.codes.terms import Standing, Terms
 from app.errors import InvalidRequest
 from app.merchants.auth import caller, require_key
@@ -123,7 +124,7 @@ def list_all(query: CodeQuery) -> Response:
         ending_before=query.ending_before,
         limit=query.limit,
     )
-    rows, has_more = codes.list_codes(_me(), wanted, livemode=_mode())
+    rows, has_more = search.list_codes(_me(), wanted, livemode=_mode())
     return json_answer(dump(_list(codes_json(rows), has_more=has_more)))
 
 

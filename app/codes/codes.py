@@ -1,9 +1,12 @@
-"""A merchant's printed codes: made singly or as a series, found, changed while they hang, never deleted."""
+"""A merchant's printed codes: made singly or as a series, found, changed while they hang, never deleted.
+
+Every change is told to the merchant's systems, in the transaction that makes it.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import sqlalchemy as sa
@@ -12,50 +15,31 @@ from sqlalchemy import Connection
 from app.charges.models import Charge
 from app.charges.states import ChargeState
 from app.codes.models import QRCode
-from app.codes.terms import LINE, NAME_CHARS_MAX, Standing, Terms
+from app.codes.present import Counts, code_json
+from app.codes.terms import LINE, NAME_CHARS_MAX, Terms
 from app.db import is_among, moment, reading, table_of, transaction
-from app.errors import BadLink, InvalidRequest, NotFound
-from app.ids import is_id, new_id
+from app.errors import InvalidRequest, NotFound
+from app.ids import new_id
 from app.merchants.models import Store
 from app.merchants.stores import check_store
-from app.qr.short_code import new_code, parse_code
+from app.qr.short_code import new_code
+from app.webhooks import types
+from app.webhooks.models import Event
+from app.webhooks.outbox import Fact, emit
 
 SERIES_MAX = 500  # as many as one call makes, in one transaction
-SEARCH_CHARS_MAX = 80
 
-_codes, _charges, _stores = table_of(QRCode), table_of(Charge), table_of(Store)
-_JOINED: sa.Select[Any] = sa.select(
+_codes, _charges = table_of(QRCode), table_of(Charge)
+_stores, _events = table_of(Store), table_of(Event)
+JOINED: sa.Select[Any] = sa.select(
     *_codes.c, _stores.c.name.label("store_name"), _stores.c.address.label("store_address")
 ).outerjoin(
     _stores, sa.and_(_stores.c.merchant_id == _codes.c.merchant_id, _stores.c.id == _codes.c.store_id)
 )
 
 
-@dataclass(frozen=True, slots=True)
-class CodeFilter:
-    """What a list is narrowed to.  ``text`` is a part of a name or label, or a whole code."""
-
-    text: str = ""
-    standing: Standing | None = None  # ACTIVE: not disabled; DISABLED
-    store_id: str | None = None
-    series_id: str | None = None
-    quiet: bool = False
-    starting_after: str | None = None  # older than this one
-    ending_before: str | None = None  # newer than this one
-    limit: int = 10
-
-
-@dataclass(frozen=True, slots=True)
-class Counts:
-    """What came of a code's scans: charges begun, those of them that were paid, and their sum."""
-
-    begun: int = 0
-    paid: int = 0
-    paid_minor: int = 0
-
-
 def create_code(tx: Connection, merchant_id: str, terms: Terms, *, livemode: bool) -> sa.Row[Any]:
-    """Make one code.  A step.  Raises InvalidRequest (no such store)."""
+    """Make one code, and tell of it.  A step.  Raises InvalidRequest (no such store)."""
     return _store(tx, merchant_id, [terms], livemode)[0]
 
 
@@ -86,7 +70,7 @@ def change_code(
     """Change some of a code's terms, by their names, and whether it is open.  A step.
 
     What hangs on the wall asks for the new terms from the next scan on; payments begun go on under the old
-    ones.  Raises NotFound, InvalidRequest.
+    ones.  What has changed is told; nothing is when nothing has.  Raises NotFound, InvalidRequest.
     """
     mine = _own(merchant_id, code_id, livemode)
     row = tx.execute(sa.select(*_codes.c).where(*mine).with_for_update()).first()
@@ -96,12 +80,30 @@ def change_code(
     if terms.store_id is not None and terms.store_id != row.store_id:
         check_store(tx, merchant_id, terms.store_id, livemode=livemode)
     now = moment(tx)
-    values = terms.values() | {"updated_at": now}
+    values = terms.values()
+    told = [types.QR_CODE_UPDATED] if terms != Terms.of(row) else []
     if active is not None and active != (row.disabled_at is None):
         # A sign that is taken down or put up again is judged anew by how often it is scanned.
         values |= {"disabled_at": None if active else now, "quiet_since": None}
-    tx.execute(sa.update(_codes).where(*mine).values(values))
-    return tx.execute(_JOINED.where(*mine)).one()
+        told.append(types.QR_CODE_ENABLED if active else types.QR_CODE_DISABLED)
+    tx.execute(sa.update(_codes).where(*mine).values(values | {"updated_at": now}))
+    changed = tx.execute(JOINED.where(*mine)).one()
+    tell(tx, changed, *told)
+    return changed
+
+
+def tell(tx: Connection, row: sa.Row[Any], *event_types: str) -> None:
+    """Tell of a code whose row this transaction has locked, so that no number is used twice.  A step."""
+    if not event_types:
+        return
+    shown = code_json(row, count_in(tx, row.merchant_id, [row.id]).get(row.id, Counts()))
+    last = tx.execute(
+        sa.select(sa.func.max(_events.c.sequence)).where(
+            _events.c.merchant_id == row.merchant_id, _events.c.object_id == row.id
+        )
+    ).scalar()
+    first = (last or 0) + 1
+    emit(tx, *[_fact(row, name, number, shown) for number, name in enumerate(event_types, first)])
 
 
 def set_active(merchant_id: str, code_id: str, *, livemode: bool, active: bool) -> None:
@@ -117,22 +119,23 @@ def find(merchant_id: str, code_id: str, *, livemode: bool | None = None) -> sa.
     """
     with reading() as connection:
         row = connection.execute(
-            _JOINED.where(_codes.c.merchant_id == merchant_id, _codes.c.id == code_id[:64])
+            JOINED.where(_codes.c.merchant_id == merchant_id, _codes.c.id == code_id[:64])
         ).first()
     if row is None or (livemode is not None and row.livemode != livemode):
         raise NotFound("no such code")
     return row
 
 
-def in_series(merchant_id: str, series_id: str) -> list[sa.Row[Any]]:
+def in_series(merchant_id: str, series_id: str, *, livemode: bool | None = None) -> list[sa.Row[Any]]:
     """The codes of a series that are not disabled, in the order of their numbers."""
-    query = _JOINED.where(
+    query = JOINED.where(
         _codes.c.merchant_id == merchant_id,
         _codes.c.series_id == series_id[:64],
         _codes.c.disabled_at.is_(None),
     )
     with reading() as connection:
-        return list(connection.execute(query.order_by(_codes.c.id).limit(SERIES_MAX)))
+        rows = list(connection.execute(query.order_by(_codes.c.id).limit(SERIES_MAX)))
+    return [row for row in rows if livemode is None or row.livemode == livemode]
 
 
 def find_by_letters(merchant_id: str, letters: str) -> str | None:
@@ -152,58 +155,9 @@ def has_code(merchant_id: str, *, livemode: bool) -> bool:
 
 def find_many(merchant_id: str, code_ids: Sequence[str]) -> list[sa.Row[Any]]:
     """Those of these codes that are the merchant's."""
-    query = _JOINED.where(_codes.c.merchant_id == merchant_id, is_among(_codes.c.id, "code_ids"))
+    query = JOINED.where(_codes.c.merchant_id == merchant_id, is_among(_codes.c.id, "code_ids"))
     with reading() as connection:
         return list(connection.execute(query, {"code_ids": list(code_ids)}))
-
-
-def list_codes(merchant_id: str, wanted: CodeFilter, *, livemode: bool) -> tuple[list[sa.Row[Any]], bool]:
-    """One page, newest first, and whether there is more.  Raises InvalidRequest for a bad cursor."""
-    for name in ("starting_after", "ending_before"):
-        cursor = getattr(wanted, name)
-        if cursor is not None and not is_id(cursor, "qr"):
-            raise InvalidRequest("a cursor is the id of a printed code", param=name)
-    backwards = wanted.ending_before is not None
-    query = (
-        _JOINED.where(
-            _codes.c.merchant_id == merchant_id, _codes.c.livemode == livemode, *_conditions(wanted)
-        )
-        .order_by(_codes.c.id.asc() if backwards else _codes.c.id.desc())
-        .limit(wanted.limit + 1)
-    )
-    with reading() as connection:
-        rows = list(connection.execute(query))
-    page = rows[: wanted.limit]
-    return (page[::-1] if backwards else page), len(rows) > wanted.limit
-
-
-def list_series(merchant_id: str, *, livemode: bool, limit: int = 100) -> list[sa.Row[Any]]:
-    """The latest series, newest first: ``series_id``, ``series`` and ``size``."""
-    query = (
-        sa.select(_codes.c.series_id, _codes.c.series, sa.func.count().label("size"))
-        .where(
-            _codes.c.merchant_id == merchant_id,
-            _codes.c.livemode == livemode,
-            _codes.c.series_id.is_not(None),
-        )
-        .group_by(_codes.c.series_id, _codes.c.series)
-        .order_by(_codes.c.series_id.desc())
-        .limit(limit)
-    )
-    with reading() as connection:
-        return list(connection.execute(query))
-
-
-def list_quiet(merchant_id: str, *, livemode: bool, limit: int = 20) -> list[sa.Row[Any]]:
-    """Codes that are not scanned any more although it is their usual time."""
-    query = _JOINED.where(
-        _codes.c.merchant_id == merchant_id,
-        _codes.c.livemode == livemode,
-        _codes.c.quiet_since.is_not(None),
-        _codes.c.disabled_at.is_(None),
-    )
-    with reading() as connection:
-        return list(connection.execute(query.order_by(_codes.c.id).limit(limit)))
 
 
 def counts_of(merchant_id: str, code_ids: Sequence[str]) -> dict[str, Counts]:
@@ -229,8 +183,14 @@ def _store(
     rows = [{**terms.values(), **always, "id": new_id("qr"), "code": new_code()} for terms in many]
     tx.execute(sa.insert(_codes), rows)
     ids = {"code_ids": [row["id"] for row in rows]}
-    mine = _JOINED.where(_codes.c.merchant_id == merchant_id, is_among(_codes.c.id, "code_ids"))
-    return list(tx.execute(mine.order_by(_codes.c.id), ids))
+    mine = JOINED.where(_codes.c.merchant_id == merchant_id, is_among(_codes.c.id, "code_ids"))
+    made = list(tx.execute(mine.order_by(_codes.c.id), ids))
+    emit(tx, *[_fact(row, types.QR_CODE_CREATED, 1, code_json(row, Counts())) for row in made])
+    return made
+
+
+def _fact(row: sa.Row[Any], event_type: str, sequence: int, shown: Mapping[str, Any]) -> Fact:
+    return Fact(row.merchant_id, row.livemode, event_type, row.id, sequence, shown)
 
 
 def _own(merchant_id: str, code_id: str, livemode: bool) -> list[sa.ColumnElement[bool]]:
@@ -239,39 +199,6 @@ def _own(merchant_id: str, code_id: str, livemode: bool) -> list[sa.ColumnElemen
         _codes.c.id == code_id[:64],
         _codes.c.livemode == livemode,
     ]
-
-
-def _conditions(wanted: CodeFilter) -> list[sa.ColumnElement[bool]]:
-    column = _codes.c
-    conditions: list[sa.ColumnElement[bool]] = []
-    if wanted.text:
-        conditions.append(_named_like(wanted.text[:SEARCH_CHARS_MAX]))
-    if wanted.standing is Standing.DISABLED:
-        conditions.append(column.disabled_at.is_not(None))
-    elif wanted.standing is not None:
-        conditions.append(column.disabled_at.is_(None))
-    if wanted.store_id is not None:
-        conditions.append(column.store_id == wanted.store_id)
-    if wanted.series_id is not None:
-        conditions.append(column.series_id == wanted.series_id)
-    if wanted.quiet:
-        conditions.append(column.quiet_since.is_not(None))
-    if wanted.starting_after is not None:
-        conditions.append(column.id < wanted.starting_after)
-    if wanted.ending_before is not None:
-        conditions.append(column.id > wanted.ending_before)
-    return conditions
-
-
-def _named_like(text: str) -> sa.ColumnElement[bool]:
-    """A whole code as it is printed, or a part of a name or label."""
-    try:
-        return _codes.c.code == parse_code(text)
-    except BadLink:
-        return sa.or_(
-            _codes.c.name.icontains(text, autoescape=True),
-            _codes.c.label_text.icontains(text, autoescape=True),
-        )
 
 
 _COUNT = (

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
 
 from app.clock import to_rfc3339
-from app.codes import codes
-from app.codes.codes import Counts
 from app.qr.short_code import address_of, in_groups
 from app.runtime import settings
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """What came of a code's scans: charges begun, those of them that were paid, and their sum."""
+
+    begun: int = 0
+    paid: int = 0
+    paid_minor: int = 0
 
 
 def address_of_code(row: sa.Row[Any]) -> str:
@@ -61,19 +68,6 @@ def code_json(row: sa.Row[Any], counts: Counts) -> dict[str, Any]:
         "updated_at": to_rfc3339(row.updated_at),
         "disabled_at": _time(row.disabled_at),
     }
-
-
-def codes_json(rows: Sequence[sa.Row[Any]]) -> list[dict[str, Any]]:
-    """One merchant's codes with what came of them, by one statement for all."""
-    if not rows:
-        return []
-    counts = codes.counts_of(rows[0].merchant_id, [row.id for row in rows])
-    return [code_json(row, counts.get(row.id, Counts())) for row in rows]
-
-
-def unfolded(merchant_id: str, code_ids: Sequence[str]) -> dict[str, dict[str, Any]]:
-    """These codes as the API has them, by id: for charges that are asked to unfold theirs."""
-    return {shown["id"]: shown for shown in codes_json(codes.find_many(merchant_id, code_ids))}
 
 
 def _time(moment: datetime | None) -> str | None:

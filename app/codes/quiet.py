@@ -22,10 +22,13 @@ import structlog
 from sqlalchemy import Connection
 
 from app import queue
+from app.codes.codes import JOINED, tell
 from app.codes.models import QRCode, ScanHour
 from app.codes.terms import Standing, standing_of
 from app.db import moment, reading, table_of, transaction
+from app.errors import Conflict, NotFound
 from app.queue import Claim
+from app.webhooks import types
 
 WEEKS = 4
 WEEKS_WITH_SCANS = 3
@@ -105,6 +108,23 @@ def _is_quiet(connection: Connection, row: sa.Row[Any], now: datetime) -> bool:
     return missed_since(since, now, by_hour) >= TOO_MANY
 
 
+def go_quiet(tx: Connection, merchant_id: str, code_id: str) -> sa.Row[Any]:
+    """Call a code of test mode quiet, as after a busy month; its row.  A step.  Raises NotFound, Conflict."""
+    mine = (_codes.c.merchant_id == merchant_id, _codes.c.id == code_id[:64], _codes.c.livemode.is_(False))
+    called = tx.execute(
+        sa.update(_codes)
+        .where(*mine, _codes.c.disabled_at.is_(None))
+        .values(quiet_since=sa.func.coalesce(_codes.c.last_scan_at, _codes.c.created_at))
+    )
+    row = tx.execute(JOINED.where(*mine)).first()
+    if row is None:
+        raise NotFound("no such code")
+    if called.rowcount == 0:
+        raise Conflict("this code is disabled: nobody expects it to be scanned", code="code_disabled")
+    tell(tx, row, types.QR_CODE_QUIET)
+    return row
+
+
 def _call_quiet(tx: Connection, row: sa.Row[Any]) -> None:
     """A step.  Not if it was scanned meanwhile."""
     called = tx.execute(
@@ -117,4 +137,6 @@ def _call_quiet(tx: Connection, row: sa.Row[Any]) -> None:
         .values(quiet_since=row.last_scan_at)
     )
     if called.rowcount:
+        mine = JOINED.where(_codes.c.merchant_id == row.merchant_id, _codes.c.id == row.id)
+        tell(tx, tx.execute(mine).one(), types.QR_CODE_QUIET)
         log.warning("a code has gone quiet", code_id=row.id)

@@ -14,9 +14,9 @@ from werkzeug.wrappers import Response as BaseResponse
 
 from app.answers import qr_answer
 from app.charges.views import as_sent
-from app.codes import codes, forms, history
-from app.codes.codes import CodeFilter, Counts
-from app.codes.present import address_of_code
+from app.codes import codes, forms, history, search
+from app.codes.present import Counts, address_of_code
+from app.codes.search import CodeFilter
 from app.codes.terms import CodePurpose, LabelKind, Standing, standing_of
 from app.db import moment as moment_of
 from app.db import reading, transaction
@@ -68,7 +68,7 @@ def list_codes() -> str:
     """Filters and cursors are in the address, so a list can be bookmarked and sent to a colleague."""
     args, who, mode = request.args, me().merchant_id, livemode()
     wanted = CodeFilter(
-        text=args.get("q", "").strip()[: codes.SEARCH_CHARS_MAX],
+        text=args.get("q", "").strip()[: search.SEARCH_CHARS_MAX],
         standing={"active": Standing.ACTIVE, "disabled": Standing.DISABLED}.get(args.get("status", "")),
         store_id=args.get("store") or None,
         series_id=args.get("series") or None,
@@ -77,7 +77,7 @@ def list_codes() -> str:
         ending_before=args.get("before"),
         limit=PAGE,
     )
-    rows, has_more = codes.list_codes(who, wanted, livemode=mode)
+    rows, has_more = search.list_codes(who, wanted, livemode=mode)
     backwards = wanted.ending_before is not None
     return render_template(
         "dashboard/codes.html",
@@ -93,7 +93,7 @@ def list_codes() -> str:
         wanted=wanted,
         status=args.get("status", ""),
         stores=page_of_stores(who, livemode=mode)[0],
-        series=codes.list_series(who, livemode=mode),
+        series=search.list_series(who, livemode=mode),
     )
 
 
@@ -208,7 +208,7 @@ def qr_png(code_id: str) -> Response:
 def _alarms() -> dict[str, Any]:
     """What rooms on the floor below ask for: codes that have gone quiet, whether there is any, and one."""
     return {
-        "quiet_codes": lambda: codes.list_quiet(me().merchant_id, livemode=livemode()),
+        "quiet_codes": lambda: search.list_quiet(me().merchant_id, livemode=livemode()),
         "has_code": lambda: codes.has_code(me().merchant_id, livemode=livemode()),
         "printed_code": lambda code_id: next(iter(codes.find_many(me().merchant_id, [code_id])), None),
         "in_groups": in_groups,

@@ -223,6 +223,12 @@ class CodeChanges(BaseModel):
     inactive_message: InactiveMessage | None = None
 
 
+class SeriesPath(BaseModel):
+    """Names one series."""
+
+    series_id: PublicId = Field(examples=["qs_01jd3w6j7hqk2m8n4p6r8t0v2x"])
+
+
 class CodePath(BaseModel):
     """Names one code."""
 

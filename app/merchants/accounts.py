@@ -135,7 +135,7 @@ def change_account(
     with transaction() as tx:
         own = (_accounts.c.merchant_id == row.merchant_id, _accounts.c.id == account_id)
         sealed = tx.execute(sa.select(_accounts.c.sealed).where(*own).with_for_update()).scalar_one()
-        before = json.loads(runtime().vault.unseal(sealed, _place(account_id)))
+        before = json.loads(runtime().vault.unseal(sealed, place_of(account_id)))
         if before_another is not None and _is_another(row.provider, before, settings):
             before_another(tx, row.merchant_id, account_id)
         tx.execute(
@@ -150,7 +150,7 @@ def change_account(
 def settings_of(account_id: str) -> dict[str, str]:
     """The credentials as they were entered, secrets among them.  Raises NotFound, SealBroken."""
     settings: dict[str, str] = json.loads(
-        runtime().vault.unseal(_find(account_id).sealed, _place(account_id))
+        runtime().vault.unseal(_find(account_id).sealed, place_of(account_id))
     )
     return settings
 
@@ -290,7 +290,7 @@ def _is_another(provider: str, before: Mapping[str, str], after: Mapping[str, st
 
 
 def _seal(account_id: str, settings: Mapping[str, str]) -> str:
-    return runtime().vault.seal(json.dumps(dict(settings)), _place(account_id))
+    return runtime().vault.seal(json.dumps(dict(settings)), place_of(account_id))
 
 
 def disable_account(merchant_id: str, account_id: str, *, by: Actor = SERVER) -> None:
@@ -320,7 +320,7 @@ def _adapter(row: sa.Row) -> Provider:
     adapters, key = runtime().adapters, (row.id, row.version)
     adapter = adapters.get(key)
     if adapter is None:
-        settings = json.loads(runtime().vault.unseal(row.sealed, _place(row.id)))
+        settings = json.loads(runtime().vault.unseal(row.sealed, place_of(row.id)))
         adapter = REGISTRY[row.provider](settings, runtime().outbound)
         if len(adapters) >= _ADAPTERS_MAX:
             adapters.clear()
@@ -328,5 +328,6 @@ def _adapter(row: sa.Row) -> Provider:
     return adapter
 
 
-def _place(account_id: str) -> str:
+def place_of(account_id: str) -> str:
+    """Where the vault believes an account's credentials to be stored.  Pure."""
     return f"provider_accounts/{account_id}/settings"

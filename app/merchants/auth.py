@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from typing import cast
 
 from flask import Response, g, redirect, request, url_for
@@ -11,13 +12,14 @@ from app import versions
 from app.errors import InvalidRequest, NotAuthenticated, PermissionDenied, TooManyRequests
 from app.merchants import keys, roles, sessions
 from app.merchants.actor import Actor
+from app.merchants.devices import KNOWN_FOR
 from app.merchants.keys import Caller
 from app.merchants.scopes import BATCHES, ROUTES, Scope
 from app.merchants.sessions import SESSION_LIFE, Browser, SignedIn
 from app.rates import place_of
 from app.runtime import runtime, settings
 
-_COOKIE = "mafu_session"
+_COOKIE, _DEVICE = "mafu_session", "mafu_device"
 
 
 def require_key() -> None:
@@ -139,21 +141,24 @@ def actor() -> Actor:
 
 
 def browser() -> Browser:
-    """Where this request comes from."""
-    return Browser(request.remote_addr or "", request.headers.get("User-Agent", ""))
+    """Where this request comes from; it gets a word to be known by if it brings none."""
+    if "device" not in g:
+        g.device = request.cookies.get(_cookie_name(_DEVICE), "")[:64] or secrets.token_urlsafe(24)
+    return Browser(request.remote_addr or "", request.headers.get("User-Agent", ""), g.device)
 
 
 def session_token() -> str:
     """What this browser brings; "" if it brings nothing."""
-    return request.cookies.get(_cookie_name(), "")
+    return request.cookies.get(_cookie_name(_COOKIE), "")
 
 
 def remember(response: Response, token: str) -> Response:
-    """Give the browser its session."""
+    """Give the browser its session, and the word that it will be known by."""
     secure = settings().origin.startswith("https://")
-    response.set_cookie(
-        _cookie_name(), token, max_age=SESSION_LIFE, httponly=True, secure=secure, samesite="Lax", path="/"
-    )
+    for name, value, life in ((_COOKIE, token, SESSION_LIFE), (_DEVICE, browser().device, KNOWN_FOR)):
+        response.set_cookie(
+            _cookie_name(name), value, max_age=life, httponly=True, secure=secure, samesite="Lax", path="/"
+        )
     return response
 
 
@@ -161,11 +166,11 @@ def forget(response: Response) -> Response:
     """End the session here and in the browser."""
     sessions.sign_out(session_token())
     response.delete_cookie(
-        _cookie_name(), path="/", secure=settings().origin.startswith("https://"), httponly=True
+        _cookie_name(_COOKIE), path="/", secure=settings().origin.startswith("https://"), httponly=True
     )
     return response
 
 
-def _cookie_name() -> str:
+def _cookie_name(name: str) -> str:
     # The __Host- prefix makes the browser insist on Secure and on our host alone; it needs https.
-    return f"__Host-{_COOKIE}" if settings().origin.startswith("https://") else _COOKIE
+    return f"__Host-{name}" if settings().origin.startswith("https://") else name

@@ -5,15 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from flask import Blueprint, Response, make_response, redirect, render_template, request, url_for
-from flask_babel import lazy_gettext as _l
 from werkzeug.wrappers import Response as BaseResponse
 
 from app.errors import Conflict, InvalidRequest, NotAuthenticated, TooManyRequests
-from app.merchants import passkeys, people, second_factor, sessions, team
+from app.merchants import forgotten, passkeys, people, second_factor, sessions, team
 from app.merchants.auth import browser, remember, session_token
-from app.merchants.views import faults_of, landing, open_room, passkey_options, sign_in_page
-
-_FAULTS = {"password": _l("A password has 10 to 200 characters.")}
+from app.merchants.views import PASSWORD_FAULTS, faults_of, landing, open_room, passkey_options, sign_in_page
+from app.runtime import settings
 
 bp = Blueprint("door", __name__)
 open_room(bp, is_public=True)
@@ -63,7 +61,7 @@ def join(token: str) -> Response | BaseResponse:
     try:
         session = team.join(token, request.form.get("password", ""), browser())
     except InvalidRequest as error:
-        return _join_page(token, faults_of(error, _FAULTS), 400)
+        return _join_page(token, faults_of(error, PASSWORD_FAULTS), 400)
     except Conflict as refusal:
         return _join_page(token, {"": refusal.code}, 409)
     except NotAuthenticated:
@@ -84,10 +82,37 @@ def reset(token: str) -> Response | BaseResponse:
     try:
         people.use_reset_link(token, request.form.get("password", ""), address=address)
     except InvalidRequest as error:
-        return _reset_page(token, faults_of(error, _FAULTS), 400)
+        return _reset_page(token, faults_of(error, PASSWORD_FAULTS), 400)
     except NotAuthenticated:
         return _reset_page("", {})
     return redirect(url_for("merchants.sign_in", notice="reset"), 303)
+
+
+@bp.get("/forgot")
+def forget() -> Response:
+    """Where one asks for a link to a new password."""
+    return _forgot_page()
+
+
+@bp.post("/forgot")
+def ask_for_reset() -> Response:
+    """Known or not, the answer is the same."""
+    if not settings().has_mail:
+        return _forgot_page()
+    try:
+        forgotten.ask(request.form.get("email", "")[:254], address=request.remote_addr or "")
+    except TooManyRequests as refusal:
+        response = _forgot_page(wait_s=refusal.retry_after_s, status=429)
+        response.headers["Retry-After"] = str(refusal.retry_after_s)
+        return response
+    return _forgot_page(is_asked=True)
+
+
+def _forgot_page(*, is_asked: bool = False, wait_s: int = 0, status: int = 200) -> Response:
+    page = render_template(
+        "dashboard/forgot.html", has_mail=settings().has_mail, is_asked=is_asked, wait_s=wait_s
+    )
+    return make_response(page, status)
 
 
 def _code_page(onward: str, **shown: Any) -> Any:

@@ -115,6 +115,32 @@ class SignInLink(Base):
     used_at: Mapped[datetime | None]
 
 
+class Letter(Base):
+    """A mail that waits to be sent, sealed; it goes when it is sent or given up.
+
+    ``merchant_id`` is empty while nobody has looked whose the address is.
+    """
+
+    __tablename__ = "letters"
+
+    merchant_id: Mapped[str] = mapped_column(sa.String(40), primary_key=True)
+    id: Mapped[str] = mapped_column(sa.String(40), primary_key=True)
+    sealed: Mapped[str] = mapped_column(sa.Text)
+    created_at: Mapped[datetime]
+
+
+class KnownDevice(Base):
+    """A browser with which a person has signed in, by the digest of what it carries."""
+
+    __tablename__ = "known_devices"
+    __table_args__ = (sa.ForeignKeyConstraint(["merchant_id", "user_id"], ["users.merchant_id", "users.id"]),)
+
+    merchant_id: Mapped[str] = mapped_column(sa.String(40), primary_key=True)
+    user_id: Mapped[str] = mapped_column(sa.String(40), primary_key=True)
+    digest: Mapped[str] = mapped_column(sa.String(64), primary_key=True)
+    seen_at: Mapped[datetime]
+
+
 class RecoveryCode(Base):
     """Stands in once for a lost second factor.  80 random bits need no slow hash."""
 

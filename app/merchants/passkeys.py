@@ -40,9 +40,10 @@ from app import clock
 from app.db import insert_or_skip, reading, table_of, transaction
 from app.errors import Conflict, InvalidRequest, NotAuthenticated, NotFound
 from app.ids import new_id
-from app.merchants import audit, guessing, second_factor, sessions
+from app.merchants import audit, devices, guessing, letters, second_factor, sessions
 from app.merchants.actor import Actor
 from app.merchants.audit import Action
+from app.merchants.letters import Topic
 from app.merchants.models import Passkey, PasskeyChallenge, User
 from app.merchants.sessions import Browser, SignedIn
 from app.runtime import settings
@@ -148,6 +149,7 @@ def add_passkey(person: SignedIn, name: str, answer: str, by: Actor) -> list[str
         )
         codes = second_factor.first_codes(tx, person)
         facts = {"second_factor": "passkey", "passkey": passkey_id, "name": name}
+        letters.warn(tx, person.merchant_id, person.user_id, Topic.FACTOR_ADDED, by)
         audit.append(tx, person.merchant_id, by, Action.SECOND_FACTOR_ADDED, person.user_id, after=facts)
     return codes
 
@@ -167,6 +169,7 @@ def remove_passkey(person: SignedIn, passkey_id: str, by: Actor) -> None:
             raise NotFound("no such passkey")
         second_factor.drop_idle_codes(tx, person.merchant_id, person.user_id)
         facts = {"second_factor": "passkey", "passkey": passkey_id}
+        letters.warn(tx, person.merchant_id, person.user_id, Topic.FACTOR_REMOVED, by)
         audit.append(tx, person.merchant_id, by, Action.SECOND_FACTOR_REMOVED, person.user_id, before=facts)
 
 
@@ -177,6 +180,7 @@ def sign_in(answer: str, browser: Browser) -> str:
         user = _note_use(tx, used)
         by = Actor(user.email, user_id=user.id, address=browser.address)
         token = sessions.open_session(tx, user.merchant_id, user.id, browser)
+        devices.greet(tx, user.merchant_id, user.id, user.email, browser)
         facts = {"by": "passkey", "passkey": used.row.id}
         audit.append(tx, user.merchant_id, by, Action.SIGNED_IN, user.id, after=facts)
     return token

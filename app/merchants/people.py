@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 import secrets
+from collections.abc import Iterable
 from datetime import timedelta
 from typing import Any
 
@@ -19,13 +20,15 @@ from app import clock
 from app.db import reading, table_of, transaction
 from app.errors import Conflict, InvalidRequest, NotAuthenticated
 from app.ids import new_id
-from app.merchants import audit, guessing, sessions
-from app.merchants.actor import SERVER, Actor
+from app.merchants import audit, devices, guessing, letters, sessions
+from app.merchants.actor import Actor
 from app.merchants.audit import Action
 from app.merchants.guessing import digest
+from app.merchants.letters import Topic
 from app.merchants.models import Merchant, Passkey, SignInLink, User
 from app.merchants.roles import Role
 from app.merchants.sessions import Browser
+from app.merchants.weak import is_weak
 
 LINK_LIFE = timedelta(hours=24)
 PASSWORD_CHARS_MIN = 10
@@ -54,7 +57,7 @@ def add_merchant(
     email = checked_email(email)
     if language not in LANGUAGES:
         raise InvalidRequest("the language is zh or en", param="language")
-    password_hash = None if password is None else hash_password(password)
+    password_hash = None if password is None else hash_password(password, (email, name, owner))
     merchant_id, now = new_id("mch"), clock.now()
     try:
         with transaction() as tx:
@@ -86,22 +89,13 @@ def store_user(
     return user_id
 
 
-def set_password(
-    merchant_id: str, user_id: str, password: str, *, by: Actor = SERVER, was: str | None = None
-) -> None:
-    """A new password; all sessions of the user and unused links end.  Raises InvalidRequest.
-
-    With ``was``, the hash that was checked: NotAuthenticated if it is another one meanwhile.
-    """
-    password_hash = hash_password(password)
-    with transaction() as tx:
-        store_password(tx, merchant_id, user_id, password_hash, by, was=was)
-
-
 def store_password(
     tx: Connection, merchant_id: str, user_id: str, password_hash: str, by: Actor, *, was: str | None = None
 ) -> None:
-    """The same.  A step."""
+    """A new password; all sessions of the user and unused links end.  A step.
+
+    With ``was``, the hash that was checked: NotAuthenticated if it is another one meanwhile.
+    """
     mine = [_users.c.merchant_id == merchant_id, _users.c.id == user_id]
     if was is not None:
         mine.append(_users.c.password_hash == was)
@@ -109,6 +103,7 @@ def store_password(
         raise NotAuthenticated("the password was changed meanwhile", code="wrong_password")
     sessions.end_all(tx, merchant_id, user_id)
     end_links(tx, merchant_id, user_id)
+    letters.warn(tx, merchant_id, user_id, Topic.PASSWORD_CHANGED, by)
     audit.append(tx, merchant_id, by, Action.PASSWORD_CHANGED, user_id)
 
 
@@ -170,6 +165,7 @@ def enter(tx: Connection, user: sa.Row[Any], browser: Browser) -> str:
     )
     token = sessions.open_session(tx, user.merchant_id, user.id, browser, is_half=is_half)
     if not is_half:
+        devices.greet(tx, user.merchant_id, user.id, user.email, browser)
         by = Actor(user.email, user_id=user.id, address=browser.address)
         audit.append(tx, user.merchant_id, by, Action.SIGNED_IN, user.id)
     return token
@@ -207,9 +203,10 @@ def use_reset_link(token: str, password: str, *, address: str) -> None:
 
     Raises InvalidRequest (the link stays good), NotAuthenticated.
     """
-    if link_owner(token, is_reset=True) is None:
+    email = link_owner(token, is_reset=True)
+    if email is None:
         raise NotAuthenticated("this link was used or is too old", code="link_used")
-    password_hash = hash_password(password)
+    password_hash = hash_password(password, (email,))
     with transaction() as tx:
         user = _use_link(tx, token, is_reset=True)
         by = Actor(user.email, user_id=user.id, address=address)
@@ -241,10 +238,17 @@ def checked_email(email: str) -> str:
     return email
 
 
-def hash_password(password: str) -> str:
-    """Takes 50 ms, so never inside a transaction.  Raises InvalidRequest."""
+def hash_password(password: str, about: Iterable[str] = ()) -> str:
+    """Takes 50 ms, so never inside a transaction.  ``about`` is what is known of the person.
+
+    Raises InvalidRequest (``password_weak`` for one that is guessed first).
+    """
     if not PASSWORD_CHARS_MIN <= len(password) <= 200:
         raise InvalidRequest(f"a password has {PASSWORD_CHARS_MIN} to 200 characters", param="password")
+    if is_weak(password, about):
+        raise InvalidRequest(
+            "this password is among the first that a guesser tries", code="password_weak", param="password"
+        )
     return _hasher.hash(password)
 
 

@@ -31,7 +31,7 @@ def change_password(person: SignedIn, current: str, new: str, browser: Browser) 
             was = people.check_password(person.email, current, address=browser.address).password_hash
         except NotAuthenticated:
             raise InvalidRequest("this is not the current password", param="current") from None
-    password_hash = people.hash_password(new)
+    password_hash = people.hash_password(new, (person.email, person.name, person.merchant_name))
     with transaction() as tx:
         by = person.actor(browser.address)
         people.store_password(tx, person.merchant_id, person.user_id, password_hash, by, was=was)

@@ -85,6 +85,7 @@ ROUTES: dict[str, Scope] = {
     "qr_codes_api.qr_svg": Scope.CODES_READ,
     "qr_codes_api.qr_png": Scope.CODES_READ,
     "qr_code_prints_api.draw": Scope.CODES_READ,
+    "qr_code_prints_api.draw_series": Scope.CODES_READ,
     "stores_api.create": Scope.CODES_WRITE,
     "stores_api.list_all": Scope.CODES_READ,
     "stores_api.read": Scope.CODES_READ,
@@ -120,6 +121,7 @@ ROUTES: dict[str, Scope] = {
     "test_helpers_api.decline": Scope.CHARGES_WRITE,
     "test_helpers_api.expire": Scope.CHARGES_WRITE,
     "test_helpers_api.pull_lever": Scope.CHARGES_WRITE,
+    "code_test_helpers_api.go_quiet": Scope.CODES_WRITE,
     "keys_api.create": Scope.KEYS_WRITE,
     "keys_api.read": Scope.KEYS_READ,
     "keys_api.list_all": Scope.KEYS_READ,
@@ -132,7 +134,13 @@ ROUTES: dict[str, Scope] = {
 # Addresses that make many things at once, or one that takes half a second: few calls of them are many
 # calls of the others.
 BATCHES: frozenset[str] = frozenset(
-    {"batch_api.create", "qr_codes_api.create_series", "qr_code_prints_api.draw", "risk_api.try_rule"}
+    {
+        "batch_api.create",
+        "qr_codes_api.create_series",
+        "qr_code_prints_api.draw",
+        "qr_code_prints_api.draw_series",
+        "risk_api.try_rule",
+    }
 )
 
 

@@ -16,9 +16,10 @@ from sqlalchemy import Connection
 from app import clock
 from app.db import reading, table_of, transaction
 from app.errors import Conflict, InvalidRequest, NotAuthenticated
-from app.merchants import audit, guessing, sessions
+from app.merchants import audit, devices, guessing, letters, sessions
 from app.merchants.actor import Actor
 from app.merchants.audit import Action
+from app.merchants.letters import Topic
 from app.merchants.models import Passkey, RecoveryCode, User
 from app.merchants.sessions import Browser, SignedIn
 from app.runtime import vault
@@ -43,7 +44,7 @@ def begin_totp(person: SignedIn) -> str:
         changed = tx.execute(
             sa.update(_users)
             .where(*_own(person.merchant_id, person.user_id), _users.c.totp_since.is_(None))
-            .values(totp_sealed=vault().seal(secret, _place(person.user_id)), totp_step=0)
+            .values(totp_sealed=vault().seal(secret, totp_place(person.user_id)), totp_step=0)
         )
     if changed.rowcount != 1:
         raise Conflict("an authenticator app is set up already", code="totp_in_use")
@@ -56,7 +57,7 @@ def pending_totp(person: SignedIn) -> str | None:
         row = connection.execute(sa.select(*_users.c).where(*_own(person.merchant_id, person.user_id))).one()
     if row.totp_sealed is None or row.totp_since is not None:
         return None
-    secret = vault().unseal(row.totp_sealed, _place(person.user_id))
+    secret = vault().unseal(row.totp_sealed, totp_place(person.user_id))
     return pyotp.TOTP(secret).provisioning_uri(name=person.email, issuer_name=ISSUER)
 
 
@@ -77,6 +78,7 @@ def confirm_totp(person: SignedIn, code: str, by: Actor) -> list[str]:
                 .values(totp_since=clock.now())
             )
             fresh = _fresh_codes(tx, person)
+            letters.warn(tx, person.merchant_id, person.user_id, Topic.FACTOR_ADDED, by)
             audit.append(tx, person.merchant_id, by, Action.SECOND_FACTOR_ADDED, person.user_id, after=_TOTP)
             return fresh
         guessing.note_failure(tx, [mine])
@@ -87,6 +89,7 @@ def drop_totp(person: SignedIn, by: Actor) -> None:
     """A password alone opens the door again, unless there is a passkey.  Recovery codes end with the last."""
     with transaction() as tx:
         _drop_totp(tx, person.merchant_id, person.user_id)
+        letters.warn(tx, person.merchant_id, person.user_id, Topic.FACTOR_REMOVED, by)
         audit.append(tx, person.merchant_id, by, Action.SECOND_FACTOR_REMOVED, person.user_id, before=_TOTP)
 
 
@@ -103,6 +106,7 @@ def renew_recovery_codes(person: SignedIn, by: Actor) -> list[str]:
         raise Conflict("there is no second factor to recover", code="no_second_factor")
     with transaction() as tx:
         fresh = _fresh_codes(tx, person)
+        letters.warn(tx, person.merchant_id, person.user_id, Topic.CODES_RENEWED, by)
         audit.append(tx, person.merchant_id, by, Action.RECOVERY_CODES_RENEWED, person.user_id)
     return fresh
 
@@ -141,6 +145,7 @@ def finish_sign_in(token: str, code: str, browser: Browser) -> str:
             whole = sessions.replace(tx, token, browser)
             if whole is not None:
                 guessing.forgive(tx, mine)
+                devices.greet(tx, half.merchant_id, half.user_id, half.email, browser)
                 audit.append(tx, half.merchant_id, by, Action.SIGNED_IN, half.user_id)
                 return whole
         guessing.note_failure(tx, [mine])
@@ -177,7 +182,7 @@ def _use_totp(tx: Connection, row: sa.Row[Any], code: str) -> bool:
     code = "".join(code.split())
     if row.totp_sealed is None or len(code) != 6 or not (code.isascii() and code.isdigit()):
         return False
-    totp = pyotp.TOTP(vault().unseal(row.totp_sealed, _place(row.id)))
+    totp = pyotp.TOTP(vault().unseal(row.totp_sealed, totp_place(row.id)))
     now_step = int(clock.now().timestamp()) // STEP_S
     for step in (now_step - 1, now_step, now_step + 1):
         if secrets.compare_digest(totp.at(step * STEP_S), code):
@@ -240,5 +245,6 @@ def _plain(code: str) -> str:
     return "".join(char for char in code[:64].lower() if char in _LETTERS)
 
 
-def _place(user_id: str) -> str:
+def totp_place(user_id: str) -> str:
+    """Where the vault believes the secret of a person's app to be stored.  Pure."""
     return f"users/{user_id}/totp"

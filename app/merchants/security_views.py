@@ -11,13 +11,13 @@ from werkzeug.wrappers import Response as BaseResponse
 from app.errors import Conflict, InvalidRequest, TooManyRequests
 from app.merchants import passkeys, profile, second_factor, sessions
 from app.merchants.auth import actor, browser, me, remember
-from app.merchants.views import faults_of, open_room
+from app.merchants.views import PASSWORD_FAULTS, faults_of, open_room
 from app.qr import render
 from app.qr.encode import Level, matrix_for
 
 _FAULTS = {
     "current": _l("This is not your current password."),
-    "password": _l("A password has 10 to 200 characters."),
+    **PASSWORD_FAULTS,
     "passkey": _l("The passkey was not recognised. Try again, or use another way."),
     "passkey_name": _l("A name has 1 to 80 characters."),
     "code": _l(

@@ -84,6 +84,7 @@ class Browser:
 
     address: str = ""
     agent: str = ""
+    device: str = ""  # the random word that it was given
 
 
 # The first mark that a browser's own account of itself holds names it: most claim to be several.

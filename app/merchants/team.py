@@ -18,10 +18,11 @@ from app import clock
 from app.db import reading, table_of, transaction
 from app.errors import Conflict, InvalidRequest, NotAuthenticated, NotFound, PermissionDenied
 from app.ids import new_id
-from app.merchants import audit, people, second_factor, sessions
+from app.merchants import audit, devices, letters, people, second_factor, sessions
 from app.merchants.actor import SERVER, Actor
 from app.merchants.audit import Action
 from app.merchants.guessing import digest
+from app.merchants.letters import Topic
 from app.merchants.models import Invitation, Merchant, Passkey, Session, User
 from app.merchants.roles import Permission, Role, outranks
 from app.merchants.sessions import Browser
@@ -85,6 +86,8 @@ def list_invitations(merchant_id: str) -> list[sa.Row[Any]]:
 def invite(merchant_id: str, new: NewPerson, *, by: Actor) -> str:
     """Keep a place: the token of a link that works once within a week.  It is never seen again.
 
+    Where there is mail it is sent as well.
+
     Whether the address has an account at another shop only whoever has the link will learn.
     Raises PermissionDenied, Conflict (in this team already; too many).
     """
@@ -110,6 +113,7 @@ def invite(merchant_id: str, new: NewPerson, *, by: Actor) -> str:
                 expires_at=now + INVITATION_LIFE,
             )
         )
+        letters.write_link(tx, merchant_id, Topic.INVITATION, new.email, f"/join/{token}", who=by.name)
         facts = {"email": new.email, "role": new.role}
         audit.append(tx, merchant_id, by, Action.PERSON_INVITED, invitation_id, after=facts)
     return token
@@ -141,9 +145,11 @@ def find_invitation(token: str) -> sa.Row | None:
 
 def join(token: str, password: str, browser: Browser) -> str:
     """Take the place: a session token.  Raises InvalidRequest, NotAuthenticated, Conflict (email_taken)."""
-    if find_invitation(token) is None:
+    invitation = find_invitation(token)
+    if invitation is None:
         raise NotAuthenticated("this invitation was used or is too old", code="link_used")
-    password_hash = people.hash_password(password)
+    known = (invitation.email, invitation.name, invitation.merchant_name)
+    password_hash = people.hash_password(password, known)
     try:
         with transaction() as tx:
             used = sa.update(_invitations).where(_invitations.c.digest == digest(token[:200]), *_open())
@@ -152,6 +158,7 @@ def join(token: str, password: str, browser: Browser) -> str:
                 raise NotAuthenticated("this invitation was used or is too old", code="link_used")
             user_id = people.store_user(tx, row.merchant_id, row.email, row.name, row.role, password_hash)
             session_token = sessions.open_session(tx, row.merchant_id, user_id, browser)
+            devices.greet(tx, row.merchant_id, user_id, row.email, browser)
             by = Actor(row.email, user_id=user_id, address=browser.address)
             audit.append(tx, row.merchant_id, by, Action.PERSON_JOINED, user_id, after={"role": row.role})
     except sa.exc.IntegrityError:
@@ -200,7 +207,7 @@ def reactivate(merchant_id: str, user_id: str, *, by: Actor) -> None:
 def make_reset_link(
     merchant_id: str, user_id: str, *, by: Actor = SERVER, drops_second_factor: bool = False
 ) -> str:
-    """A token with which this person chooses a new password, once within a day.
+    """A token with which this person chooses a new password, once within a day; sent where there is mail.
 
     Their second factor stays and is asked for afterwards; only whoever runs the server can take it off.
     Raises NotFound, PermissionDenied, Conflict (deactivated).
@@ -215,6 +222,7 @@ def make_reset_link(
             second_factor.drop_all(tx, merchant_id, row.id)
             audit.append(tx, merchant_id, by, Action.SECOND_FACTOR_REMOVED, row.id)
         token = people.store_link(tx, merchant_id, row.id, is_reset=True)
+        letters.write_link(tx, merchant_id, Topic.RESET, row.email, f"/reset/{token}")
         audit.append(tx, merchant_id, by, Action.PASSWORD_RESET_MADE, row.id)
     return token
 

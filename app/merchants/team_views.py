@@ -112,6 +112,7 @@ def _page(
         grantable=[role.value for role in Role if outranks(mine, role)],
         link=link,
         link_for=link_for,
+        has_mail=settings().has_mail,
         is_reset=is_reset,
         faults=faults or {},
         form=request.form if faults else {},

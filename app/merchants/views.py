@@ -171,6 +171,7 @@ def sign_in_page(
         fault=fault,
         wait_s=wait_s,
         passkey_options=passkey_options(),
+        has_mail=settings().has_mail,
     )
     response = make_response(page, status)
     if wait_s:
@@ -183,10 +184,22 @@ def passkey_options() -> str | None:
     return passkeys.options_to_use() if passkeys.are_possible() else None
 
 
+# What is said beside a field for a new password, by the code of the refusal or the field.
+PASSWORD_FAULTS = {
+    "password": _l("A password has 10 to 200 characters."),
+    "password_weak": _l(
+        "This is among the passwords that are guessed first. Several unrelated words are better."
+    ),
+}
+
+
 def faults_of(error: InvalidRequest, known: dict[str, Any]) -> dict[str, str]:
-    """The field at fault and what to say beside it, to this reader; ``""`` is the form as a whole."""
+    """The field at fault and what to say beside it, to this reader; ``""`` is the form as a whole.
+
+    ``known`` has the words by the code of the refusal, or else by the field.
+    """
     field = error.param or ""
-    return {field: str(known.get(field, error.detail))}
+    return {field: str(known.get(error.code, known.get(field, error.detail)))}
 
 
 def _let_in() -> BaseResponse | None:

@@ -16,8 +16,6 @@ from datetime import datetime
 from typing import Any
 
 from cryptography.exceptions import InvalidTag
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import padding
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, RSAPublicKey
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
@@ -189,14 +187,6 @@ def unsealed(resource: Node, api_key: bytes) -> bytes:
         raise SignatureMismatch("the resource is not sealed with this account's APIv3 key") from None
     except (binascii.Error, ValueError):
         raise SignatureMismatch("the resource's nonce or ciphertext has no proper form") from None
-
-
-def unsealed_field(key: RSAPrivateKey, ciphertext: str) -> str:
-    """A sensitive field of an answer (a name, a card number): RSA-OAEP with SHA-1.  Raises ValueError."""
-    sealed = base64.b64decode(ciphertext, validate=True)
-    sha1 = hashes.SHA1()  # noqa: S303 - what the manual prescribes; OAEP does not rest on collisions
-    oaep = padding.OAEP(mgf=padding.MGF1(algorithm=sha1), algorithm=sha1, label=None)
-    return key.decrypt(sealed, oaep).decode("utf-8")
 
 
 def compact_json(value: Mapping[str, Any]) -> bytes:

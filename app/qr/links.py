@@ -39,11 +39,10 @@ class Purpose(StrEnum):
     """What a link opens.  Each purpose has keys of its own: a token for one is refused by the other."""
 
     CHARGE = "charge"
-    CODE = "code"
     MEMBER = "member"  # the page on which one tops up; a member stands where a charge does, of no amount
 
 
-PREFIXES = {Purpose.CHARGE: "ch", Purpose.CODE: "qr", Purpose.MEMBER: "mb"}
+PREFIXES = {Purpose.CHARGE: "ch", Purpose.MEMBER: "mb"}
 PATH = "/C/"
 MEMBER_PATH = "/M/"
 

@@ -288,12 +288,3 @@ def _write_down(results: list[Result], turned_away: list[tuple[Claim, float]]) -
             "webhook endpoint disabled", extra={"merchant_id": merchant_id, "endpoint_id": endpoint_id}
         )
     return Recorded(results, turned_away, lost, [endpoint_id for _, endpoint_id in disabled], is_open)
-
-
-def deliver_due(sender: Sender, *, batch: int = BATCH) -> int:
-    """Deliver everything that is due now, and wait for the outcome; how much was claimed and answered."""
-    courier = Courier(sender, batch=batch)
-    seen = courier.step()
-    while not courier.is_idle:
-        seen += courier.step()
-    return seen

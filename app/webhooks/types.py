@@ -20,6 +20,11 @@ DISCREPANCY_OPENED = "discrepancy.opened"
 TOPUP_SUCCEEDED = "topup.succeeded"
 TOPUP_REFUNDED = "topup.refunded"
 MEMBER_BALANCE_CHANGED = "member.balance_changed"
+QR_CODE_CREATED = "qr_code.created"
+QR_CODE_UPDATED = "qr_code.updated"
+QR_CODE_DISABLED = "qr_code.disabled"
+QR_CODE_ENABLED = "qr_code.enabled"
+QR_CODE_QUIET = "qr_code.quiet"
 WEBHOOK_ENDPOINT_DISABLED = "webhook_endpoint.disabled"
 PROVIDER_ACCOUNT_UNHEALTHY = "provider_account.unhealthy"
 PROVIDER_ACCOUNT_RECOVERED = "provider_account.recovered"
@@ -44,6 +49,11 @@ ALL = (
     TOPUP_SUCCEEDED,
     TOPUP_REFUNDED,
     MEMBER_BALANCE_CHANGED,
+    QR_CODE_CREATED,
+    QR_CODE_UPDATED,
+    QR_CODE_DISABLED,
+    QR_CODE_ENABLED,
+    QR_CODE_QUIET,
     WEBHOOK_ENDPOINT_DISABLED,
     PROVIDER_ACCOUNT_UNHEALTHY,
     PROVIDER_ACCOUNT_RECOVERED,

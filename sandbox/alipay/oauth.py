@@ -12,12 +12,13 @@ from urllib.parse import urlencode
 from flask import Blueprint, redirect, request
 from werkzeug.wrappers import Response as AnyResponse
 
-from sandbox import cashier, tickets, timing
+from sandbox import tickets, timing
 from sandbox.alipay import apps, buyer
 from sandbox.alipay.apps import NETWORK
 from sandbox.alipay.calls import Call
 from sandbox.alipay.wire import Node, Refusal
 from sandbox.box import here
+from sandbox.cashier import Unfit, opened
 
 METHOD = "alipay.system.oauth.token"
 AUTHORIZE_PATH = "/oauth2/publicAppAuthorize.htm"
@@ -28,25 +29,13 @@ _ADDRESS = re.compile(r"https?://[^\s/]+\S*")
 _STATE_CHARS_MAX = 256
 
 
-class Unfit(Exception):
-    """A page that Alipay will not open, in its own words."""
-
-    def __init__(self, code: str, words: str) -> None:
-        super().__init__(code)
-        self.code = code
-        self.words = words
-
-
 def blueprint() -> Blueprint:
     """``/oauth2/publicAppAuthorize.htm``."""
     bp = Blueprint("alipay_oauth", __name__)
 
     @bp.get(AUTHORIZE_PATH)
     def authorize() -> AnyResponse:
-        try:
-            return redirect(_authorized(), 302)
-        except Unfit as unfit:
-            return cashier.refused(unfit.code, unfit.words)
+        return opened(lambda: redirect(_authorized(), 302))
 
     return bp
 

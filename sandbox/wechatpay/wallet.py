@@ -13,8 +13,9 @@ from urllib.parse import urlencode, urlsplit
 from flask import Blueprint, Response, redirect, request
 from werkzeug.wrappers import Response as AnyResponse
 
-from sandbox import cashier, tickets, timing, trades
+from sandbox import tickets, timing, trades
 from sandbox.box import here
+from sandbox.cashier import Unfit, opened
 from sandbox.trades import State, Trade
 from sandbox.wechatpay import merchants
 from sandbox.wechatpay.merchants import NETWORK
@@ -28,25 +29,13 @@ _STATE = re.compile(r"[0-9A-Za-z]{0,128}", re.ASCII)
 _ADDRESS = re.compile(r"https?://[^\s/]+\S*")
 
 
-class Unfit(Exception):
-    """A page that WeChat will not open, in its own words."""
-
-    def __init__(self, code: str, words: str) -> None:
-        super().__init__(code)
-        self.code = code
-        self.words = words
-
-
 def blueprint() -> Blueprint:
     """``/connect/oauth2/authorize``, ``/sns/oauth2/access_token`` and the H5 page."""
     bp = Blueprint("wechatpay_wallet", __name__)
 
     @bp.get(AUTHORIZE_PATH)
     def authorize() -> AnyResponse:
-        try:
-            return redirect(_authorized(), 302)
-        except Unfit as unfit:
-            return cashier.refused(unfit.code, unfit.words)
+        return opened(lambda: redirect(_authorized(), 302))
 
     @bp.get("/sns/oauth2/access_token")
     def access_token() -> Response:
@@ -57,14 +46,16 @@ def blueprint() -> Blueprint:
 
     @bp.get(H5_PATH)
     def h5() -> AnyResponse:
-        try:
-            with here().store.write() as db:
-                trade = _h5_trade(db)
-        except Unfit as unfit:
-            return cashier.refused(unfit.code, unfit.words)
-        return redirect(f"/cashier/{trade.code}", 303)
+        return opened(_h5)
 
     return bp
+
+
+def _h5() -> AnyResponse:
+    """The cashier of an H5 payment.  Raises Unfit."""
+    with here().store.write() as db:
+        trade = _h5_trade(db)
+    return redirect(f"/cashier/{trade.code}", 303)
 
 
 def _authorized() -> str:

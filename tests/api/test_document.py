@@ -27,6 +27,7 @@ CASES = int(os.environ.get("FUZZ_CASES", "10"))
 ACTS = ("/begin", "/pay", "/decline", "/levers")  # at a wallet, which may say no
 ONLY_SQLITE = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 
+SERIES = {"name": "堂食", "series": "桌", "label_kind": "table", "first": 1, "last": 2}
 NAMING = ("/v1/refunds", "/v1/events/replay", "/v1/topups")  # what they are about is in their bodies
 BEYOND_SCHEMAS = {
     "POST /v1/charges/batch",
@@ -46,6 +47,7 @@ BEYOND_SCHEMAS = {
     # Amounts that rise; a wallet in an app, and none on a page.
     "POST /v1/bonus_rules",
     "POST /v1/topups",
+    "GET /v1/qr_codes/series/{series_id}/print",
 }
 
 # What a well-made request may meet: 404, 409, and 422 for an Idempotency-Key that was used before.
@@ -254,6 +256,7 @@ def test_no_request_drawn_from_the_document_is_answered_otherwise(
         "event_id": api.get("/v1/events").get_json()["data"][0]["id"],
         "request_id": log_call(merchant.id, "key_1"),
         "code_id": api.post("/v1/qr_codes", {"name": "堂食"}).get_json()["id"],
+        "series_id": api.post("/v1/qr_codes/series", SERIES).get_json()["data"][0]["series"]["id"],
         "store_id": api.post("/v1/stores", {"name": "武康路店"}).get_json()["id"],
         **reconcile_a_day(merchant.account_id),
         **of_members(api),

@@ -9,6 +9,7 @@ from app.merchants import brand, keys
 from app.merchants.scopes import Scope
 from tests.api.calls import Api, refusal
 from tests.qr.pictures import picture_of, picture_of_png
+from tests.qr.print.samples import needs_poppler, told_by
 
 pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 
@@ -51,6 +52,25 @@ def test_it_is_drawn_in_the_shops_colour_and_with_its_logo(api: Api, merchant) -
     assert b"<image" in live.get(place).data
 
 
+@needs_poppler
+def test_a_series_comes_on_paper_without_what_is_disabled(api: Api, live_api: Api, stranger: Api) -> None:
+    wish = {"name": "堂食", "series": "1–3 号桌", "label_kind": "table", "first": 1, "last": 3}
+    made = api.post("/v1/qr_codes/series", wish).get_json()["data"]
+    place = f"/v1/qr_codes/series/{made[0]['series']['id']}/print"
+    sheet = api.get(f"{place}?paper=labels24&start=2")
+    assert (sheet.status_code, sheet.mimetype) == (200, "application/pdf")
+    assert "Pages:           1\n" in told_by("pdfinfo", sheet.data)
+    assert "Pages:           3\n" in told_by("pdfinfo", api.get(place).data)
+    api.post(f"/v1/qr_codes/{made[0]['id']}", {"active": False})
+    assert "Pages:           2\n" in told_by("pdfinfo", api.get(place).data)
+    assert refusal(api.get(f"{place}?format=png"))[::2] == (400, "format")
+    for nobody in (live_api, stranger):
+        assert refusal(nobody.get(place))[:2] == (404, "not_found")
+    for one in made[1:]:
+        api.post(f"/v1/qr_codes/{one['id']}", {"active": False})
+    assert refusal(api.get(place))[0] == 404
+
+
 @pytest.mark.parametrize(
     ("query", "param"),
     [
@@ -60,6 +80,8 @@ def test_it_is_drawn_in_the_shops_colour_and_with_its_logo(api: Api, merchant) -
         ("language=fr", "language"),
         ("price=maybe", "price"),
         ("size=1", "size"),
+        ("paper=labels21&start=22", "start"),
+        ("start=0", "start"),
     ],
 )
 def test_what_cannot_be_printed_names_the_parameter(api: Api, code: dict, query: str, param: str) -> None:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 import zxingcpp
 
 from app.codes.models import QRCode
 from app.merchants import keys
 from app.merchants.scopes import Scope
+from app.webhooks.models import Event
 from tests.api.calls import Api, refusal
 from tests.books import pay, row_of, rows_of
 from tests.codes.signs import begin
@@ -148,3 +151,45 @@ def test_a_store_is_corrected_for_all_its_codes(api):
     assert changed == {**store, "address": "上海市"}
     assert api.get("/v1/stores").get_json()["data"] == [changed]
     assert refusal(api.post("/v1/stores", {"name": " "}))[0] == 400
+
+
+def told(code_id: str) -> list[tuple[str, int]]:
+    """The events of a code, in their order, with their numbers."""
+    return [(row.type, row.sequence) for row in rows_of(Event, object_id=code_id)]
+
+
+def test_what_happens_to_a_code_is_told_with_the_code_as_it_then_stands(api):
+    made = make(api)
+    place = f"/v1/qr_codes/{made['id']}"
+    assert json.loads(row_of(Event, object_id=made["id"]).body)["data"] == {"object": made}
+    api.post(place, {"amount": 1800})
+    api.post(place, {"amount": 1800})  # nothing is another way than it was
+    api.post(place, {"name": "外带", "active": False})
+    api.post(place, {"active": False})
+    api.post(place, {"active": True})
+    assert told(made["id"]) == [
+        ("qr_code.created", 1),
+        ("qr_code.updated", 2),
+        ("qr_code.updated", 3),
+        ("qr_code.disabled", 4),
+        ("qr_code.enabled", 5),
+    ]
+    last = json.loads(rows_of(Event, object_id=made["id"])[-1].body)["data"]["object"]
+    assert last == api.get(place).get_json()
+
+
+def test_of_a_series_each_code_is_told(api):
+    wish = {"name": "堂食", "series": "桌", "label_kind": "table", "first": 1, "last": 3}
+    made = api.post("/v1/qr_codes/series", wish).get_json()["data"]
+    assert [told(one["id"]) for one in made] == [[("qr_code.created", 1)]] * 3
+
+
+def test_in_test_mode_a_code_goes_quiet_when_it_is_asked_to(api, live_api, stranger):
+    made = make(api)
+    place = f"/v1/test_helpers/qr_codes/{made['id']}/go_quiet"
+    assert api.post(place).get_json()["quiet_since"] == made["created_at"]
+    assert told(made["id"])[-1] == ("qr_code.quiet", 2)
+    for nobody in (live_api, stranger):
+        assert refusal(nobody.post(place))[0] == 404
+    api.post(f"/v1/qr_codes/{made['id']}", {"active": False})
+    assert refusal(api.post(place))[:2] == (409, "code_disabled")

@@ -34,6 +34,7 @@ NAMED = [
     ("POST", "/v1/risk/reviews/{charge_id}"),
     ("POST", "/v1/risk/rules/{risk_rule_id}"),
     ("POST", "/v1/risk/rules/{risk_rule_id}/end"),
+    ("GET", "/v1/qr_codes/series/{series_id}/print"),
     ("GET", "/v1/qr_codes/{code_id}"),
     ("GET", "/v1/qr_codes/{code_id}/print"),
     ("GET", "/v1/qr_codes/{code_id}/qr.png"),
@@ -54,6 +55,7 @@ NAMED = [
     ("GET", "/v1/refunds/{refund_id}"),
     ("GET", "/v1/stores/{store_id}"),
     ("POST", "/v1/stores/{store_id}"),
+    ("POST", "/v1/test_helpers/qr_codes/{code_id}/go_quiet"),
     *(("POST", f"/v1/test_helpers/charges/{{charge_id}}/{verb}") for verb in HELPS),
     ("DELETE", "/v1/webhook_endpoints/{endpoint_id}"),
     ("GET", "/v1/webhook_endpoints/{endpoint_id}"),
@@ -93,6 +95,7 @@ PREFIXES = {
     "key_id": "key",
     "request_id": "req",
     "code_id": "qr",
+    "series_id": "qs",
     "store_id": "st",
     "member": "mb",
     "topup_id": "tu",
@@ -123,6 +126,8 @@ def possessions(owner: Api) -> dict[str, str]:
     blocked_id = owner.charge(merchant_order_no="A-9").get_json()["id"]
     assert owner.post(f"/v1/charges/{blocked_id}/pay_code", {"code": "2876543210987654"}).status_code == 409
     [decision] = owner.get(f"/v1/risk/decisions?charge={blocked_id}").get_json()["data"]
+    table = {"name": "堂食", "series": "桌", "label_kind": "table", "first": 1, "last": 1}
+    [of_series] = owner.post("/v1/qr_codes/series", table).get_json()["data"]
     return {
         "account_id": account.id,
         "reconciliation_id": day["reconciliation_id"],
@@ -137,6 +142,7 @@ def possessions(owner: Api) -> dict[str, str]:
         "endpoint_id": endpoint_id,
         "key_id": key_id,
         "code_id": code_id,
+        "series_id": of_series["series"]["id"],
         "store_id": store_id,
         **of_a_member(owner),
     }
@@ -173,7 +179,8 @@ def call(who: Api, method: str, path: str) -> TestResponse:
         return who.post(path, {"code": "2876543210987654"})
     if path.endswith("/debits"):
         return who.post(path, {"debit_no": "d9", "amount": 1})
-    is_deed = path.endswith(("/revoke", "/ping", "/resend", "/cancel", "/expire", "/ask", "/end"))
+    deeds = ("/revoke", "/ping", "/resend", "/cancel", "/expire", "/ask", "/end", "/go_quiet")
+    is_deed = path.endswith(deeds)
     return who._call(method, path, {"json": {}} if method == "POST" and not is_deed else {})
 
 

@@ -8,11 +8,13 @@ from collections import Counter
 import pytest
 from flask import Flask
 
-from app.charges import approvals, refunds
+from app.charges import approvals, decisions, refunds
 from app.charges.commands import NewRefund
-from app.charges.models import Charge, Refund
+from app.charges.decisions import Press
+from app.charges.models import Attempt, Charge, Refund
 from app.charges.present import refund_json
 from app.charges.states import RefundState
+from app.charges.unclaimed import Why
 from app.db import transaction
 from app.errors import Conflict, NotFound, PermissionDenied
 from app.merchants import policy
@@ -26,6 +28,8 @@ from app.webhooks.models import Event
 from tests import books
 from tests.books import row_of, rows_of
 from tests.conftest import Shop
+from tests.review.rounds import hear
+from tests.strays import check_sums, hear_unknown, pay_twice, waiting
 
 LIMIT_MINOR = 500
 one_database = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
@@ -148,6 +152,59 @@ def test_keys_are_held_to_the_limit_only_if_the_merchant_says_so(merchant, paid)
     held = ask(merchant, paid.id, 600, by=key)
     assert held.state == RefundState.AWAITING
     assert refund_json(held)["pending_reason"] == "awaiting_approval"
+
+
+@one_database
+@pytest.mark.parametrize(
+    ("minor", "state"),
+    [(500, RefundState.RESERVED), (501, RefundState.AWAITING), (1999, RefundState.AWAITING)],
+)
+def test_unclaimed_money_that_a_person_sends_back_is_held_to_the_limit(merchant, paid, minor, state):
+    hear_unknown(merchant, minor=minor)
+    attempt = row_of(Attempt, out_trade_no="X1")
+    press = Press(merchant.id, attempt.id, minor, MANAGER.name, MANAGER)
+    assert decisions.refund(press) == state
+    refund = row_of(Refund, attempt_id=attempt.id)
+    assert waiting_jobs() == ([refund.id] if state == RefundState.RESERVED else [])
+    assert waiting(merchant) == []
+    check_sums(merchant)
+    if state == RefundState.AWAITING:
+        with pytest.raises(PermissionDenied):
+            approvals.approve(merchant.id, refund.id, by=MANAGER)
+        approvals.approve(merchant.id, refund.id, by=OWNER)
+        assert waiting_jobs() == [refund.id]
+        check_sums(merchant)
+
+
+@one_database
+def test_declined_unclaimed_money_waits_again_and_no_way_leads_around_the_limit(merchant, paid):
+    hear_unknown(merchant)
+    attempt = row_of(Attempt, out_trade_no="X1")
+    press = Press(merchant.id, attempt.id, 1999, MANAGER.name, MANAGER)
+    decisions.refund(press)
+    refund = row_of(Refund, attempt_id=attempt.id)
+    approvals.decline(merchant.id, refund.id, by=OWNER)
+    assert waiting(merchant) == [(Why.UNKNOWN, 1999, "CNY")]
+    check_sums(merchant)
+    with transaction() as tx:
+        assert refunds.try_again(tx, merchant.id, refund.id, by=MANAGER).state == RefundState.AWAITING
+    assert waiting(merchant) == []
+    assert waiting_jobs() == []
+    check_sums(merchant)
+
+
+@one_database
+def test_a_surplus_that_goes_back_is_held_and_what_goes_back_by_itself_is_not(merchant, paid):
+    charge = books.make_charge(merchant)
+    number = books.make_attempt(merchant, charge.id)
+    hear(merchant.account_id, number, 2000)
+    attempt = row_of(Attempt, out_trade_no=number)
+    decisions.accept(Press(merchant.id, attempt.id, 2000, MANAGER.name, MANAGER), return_surplus=True)
+    surplus = row_of(Refund, attempt_id=attempt.id)
+    assert (surplus.amount_minor, surplus.state) == (750, RefundState.AWAITING)
+    again, _ = pay_twice(merchant)
+    assert row_of(Refund, charge_id=again.id).state == RefundState.RESERVED
+    check_sums(merchant)
 
 
 @one_database

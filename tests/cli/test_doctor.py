@@ -39,7 +39,7 @@ def test_a_healthy_house_is_called_well(well, run):
     assert [name for name, finding in found.items() if finding.level is not Level.OK] == []
     assert list(found) == [
         *["settings", "secrets", "data", "disk", "web"],
-        *["database", "migrations", "clock", "worker", "queue", "providers"],
+        *["database", "migrations", "clock", "worker", "queue", "providers", "seals"],
     ]
     result = run("doctor")
     assert result.exit_code == 0

@@ -146,6 +146,25 @@ def test_an_endpoint_of_its_own_is_disabled_and_deleted(run, far):
     assert site.seen[-1][:2] == ("DELETE", "/v1/webhook_endpoints/we_1")
 
 
+@pytest.mark.parametrize(
+    ("event", "deeds"),
+    [
+        ("qr_code.created", ["qr_codes/qr_1"]),
+        ("qr_code.enabled", ["qr_codes/qr_1", "qr_codes/qr_1", "qr_codes/qr_1"]),
+        ("qr_code.quiet", ["test_helpers/qr_codes/qr_1/go_quiet", "qr_codes/qr_1"]),
+    ],
+)
+def test_a_code_is_made_for_it_and_disabled_afterwards(run, far, event, deeds):
+    site = far(event)
+    made = json.dumps({"id": "qr_1", "livemode": False})
+    for path in ("qr_codes", "qr_codes/qr_1", "test_helpers/qr_codes/qr_1/go_quiet"):
+        site.says(f"POST /v1/{path}", made)
+    result = run(f"trigger {event} --url {site.url} --key k")
+    assert result.exit_code == 0, result.output
+    assert asked(site) == ["qr_codes", *deeds]
+    assert json.loads(site.seen[-2][3]) == {"active": False}
+
+
 def test_every_event_can_be_made_to_happen(app):
     tomorrows = {types.RECONCILIATION_COMPLETED, types.DISCREPANCY_OPENED}  # there is no bill of today
     assert set(trigger.SCENES) == set(types.ALL) - tomorrows

@@ -11,12 +11,13 @@ import pytest
 import sqlalchemy as sa
 
 from app import queue
-from app.codes import codes, quiet
+from app.codes import quiet, search
 from app.codes.models import QRCode, ScanHour
 from app.codes.quiet import TOO_MANY, missed_since
 from app.codes.tally import KEPT_FOR, Tally, forget_old
 from app.db import transaction
 from app.queue import Job, Kind
+from app.webhooks.models import Event
 from tests.books import row_of, rows_of
 from tests.codes.signs import change, hang
 
@@ -130,11 +131,13 @@ def test_the_worker_calls_a_silent_code_quiet_until_it_is_scanned_again(app, mer
     for minutes, is_quiet in ((16, False), (45, False), (64, True)):
         at(now + timedelta(minutes=minutes))
         look(app)
-        assert bool(codes.list_quiet(merchant.id, livemode=False)) == is_quiet, minutes
+        assert bool(search.list_quiet(merchant.id, livemode=False)) == is_quiet, minutes
     assert row_of(QRCode).quiet_since == row_of(QRCode).last_scan_at
+    [event] = [row for row in rows_of(Event) if row.type == "qr_code.quiet"]
+    assert (event.object_id, event.merchant_id) == (code.id, merchant.id)
     tally.add(merchant.id, code.id)
     tally.write()
-    assert codes.list_quiet(merchant.id, livemode=False) == []
+    assert search.list_quiet(merchant.id, livemode=False) == []
     assert row_of(QRCode).scans == 2
     tally.close()
 
@@ -154,7 +157,7 @@ def test_a_sign_that_was_taken_down_is_not_missed_and_the_work_ends_with_the_las
     change(code, active=True)
     at(now + timedelta(hours=3, minutes=20))
     look(app)
-    assert codes.list_quiet(merchant.id, livemode=False) == []
+    assert search.list_quiet(merchant.id, livemode=False) == []
     assert len(rows_of(Job, kind="quiet")) == 1
     tally.close()
 

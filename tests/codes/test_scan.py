@@ -9,7 +9,8 @@ import pytest
 
 from app.charges import lifecycle
 from app.charges.models import Charge
-from app.codes import codes, scan
+from app.codes import codes, scan, search
+from app.codes.present import Counts
 from app.codes.terms import LabelKind, Standing, Terms
 from app.db import transaction
 from app.errors import BadLink, Conflict, InvalidRequest
@@ -30,7 +31,7 @@ def test_a_scan_begins_an_ordinary_charge_that_knows_its_code(merchant):
     assert event_types(charge.id) == ["charge.created"]
     pay(charge.id)
     begin(code)
-    assert codes.counts_of(merchant.id, [code.id]) == {code.id: codes.Counts(2, 1, 1250)}
+    assert codes.counts_of(merchant.id, [code.id]) == {code.id: Counts(2, 1, 1250)}
 
 
 @ONE_DATABASE
@@ -145,7 +146,7 @@ def test_a_series_is_made_whole_or_not_at_all(merchant, monkeypatch):
     for wrong in ([*labels, "A501"], ["A1", "A1"], []):
         with pytest.raises(InvalidRequest), transaction() as tx:
             codes.create_series(tx, merchant.id, terms, wrong, livemode=False, series="x")
-    [series] = codes.list_series(merchant.id, livemode=False)
+    [series] = search.list_series(merchant.id, livemode=False)
     assert (series.series, series.size) == ("1–500", 500)
 
 

@@ -49,11 +49,22 @@ from tests.conftest import Shop
 from tests.dashboard.person import Person, rules
 from tests.far_side import AlipayFarSide
 from tests.members import purse
+from tests.qr.print.samples import needs_poppler, told_by
 from tests.reconciliation.plain import reconcile_a_day
 from tests.review.rounds import hear
 
 ROOT = Path(__file__).parents[2]
-PUBLIC = {*("/sign-in", "/sign-in/<token>", "/second-factor", "/passkey", "/join/<token>", "/reset/<token>")}
+PUBLIC = {
+    *(
+        "/sign-in",
+        "/sign-in/<token>",
+        "/second-factor",
+        "/passkey",
+        "/join/<token>",
+        "/reset/<token>",
+        "/forgot",
+    )
+}
 OUTSIDE = ("/sign-in", "/second-factor", "/join", "/reset")
 CANARY = "Kanarienvogel"  # in everything that a merchant can name
 NASTY = "<script>alert(1)</script>\"'&{{7*1234567}}"
@@ -304,6 +315,7 @@ def test_another_merchants_things_do_not_exist(
         assert f"NO-{other_merchant.id[-6:]}" not in page
 
 
+@needs_poppler
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 def test_no_page_file_or_search_lets_another_merchants_canary_out(
     app: Flask, merchant: Shop, other_merchant: Shop, far_side: AlipayFarSide, owner: Person
@@ -318,11 +330,18 @@ def test_no_page_file_or_search_lets_another_merchants_canary_out(
     lists = ("/charges", "/charges.csv", "/refunds", "/codes", "/logs")
     paths = [*all_pages(app, mine), *[f"{path}?q={number}" for path in lists for number in numbers]]
     paths += [f"{path}?code={theirs['code_id']}&store={theirs['store_id']}" for path in lists]
+    printed = ""
     for path in paths:
         answer = owner.get(path)
         assert answer.status_code in (200, 302, 303, 404, 410), path
         words = (CANARY, other_merchant.email, "隔壁老王")
         assert not [word for word in words if word.encode() in answer.data], path
+        if answer.mimetype == "application/pdf":
+            text = "".join(told_by("pdftotext", answer.data).split())  # lines may break anywhere
+            assert not [word for word in words if word in text], path
+            printed += text
+    assert "一杯拿铁" in printed  # it is read at all
+    assert "晨光咖啡馆" in printed
     shown = owner.get("/charges.csv").data.decode()
     assert mine["charge_id"] in shown
     assert theirs["charge_id"] not in shown

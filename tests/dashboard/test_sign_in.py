@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 import pytest
@@ -202,3 +203,29 @@ def test_the_shop_is_renamed(owner: Person, merchant: Shop) -> None:
         assert response.status_code == 400
         assert said in response.text
     assert "星光咖啡" in owner.get("/").text
+
+
+def test_the_door_offers_a_link_by_mail_where_there_is_mail_and_answers_everybody_alike(
+    app: Flask, passer_by: Person, merchant: Shop
+) -> None:
+    assert "Forgot your password?" not in passer_by.get("/sign-in").text
+    assert "sends no mail" in passer_by.get("/forgot").text
+    mine = app.extensions["mafu.runtime"]
+    by_mail = mine.settings.model_copy(
+        update={"smtp_host": "127.0.0.1", "smtp_port": 1, "smtp_from": "mafu@example.com"}
+    )
+    app.extensions["mafu.runtime"] = replace(mine, settings=by_mail)
+    assert "Forgot your password?" in passer_by.get("/sign-in").text
+    passer_by.get("/forgot")
+    answers = [
+        passer_by.post("/forgot", {"email": email})
+        for email in (merchant.email, "nobody@x.example", "no one")
+    ]
+    assert "a link is on its way" in answers[0].text
+    assert len({(answer.status_code, answer.text) for answer in answers}) == 1
+    for _ in range(3):
+        passer_by.get("/forgot")
+        passer_by.post("/forgot", {"email": merchant.email})
+    passer_by.get("/forgot")
+    refused = passer_by.post("/forgot", {"email": merchant.email})
+    assert (refused.status_code, "Retry-After" in refused.headers) == (429, True)

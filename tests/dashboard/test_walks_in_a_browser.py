@@ -18,12 +18,12 @@ from app.merchants import policy
 from app.merchants.actor import SERVER
 from app.merchants.policy import Policy
 from app.webhooks import endpoints
-from app.webhooks.courier import deliver_due
 from tests import books
 from tests.conftest import Shop
 from tests.dashboard.test_in_a_browser import ARGUMENTS, CHROMIUM, address
 from tests.dashboard.test_people import PASSWORD, hired
 from tests.webhooks.receiver import receiving
+from tests.webhooks.turns import deliver_due
 
 __all__ = ["address"]  # a fixture
 

@@ -20,7 +20,7 @@ from app.merchants.keys import Caller
 from app.merchants.models import AuditEntry, AuditHead
 from app.merchants.policy import Policy
 from app.webhooks import endpoints
-from tests.books import rows_of
+from tests.books import rows_of, set_password
 from tests.conftest import Shop
 from tests.providers import alipay_forge
 
@@ -145,7 +145,7 @@ def test_every_deed_names_who_did_it_and_keeps_no_secret(merchant: Shop) -> None
     accounts.disable_account(merchant.id, merchant.account_id, by=BOSS)
     profile.save_merchant(merchant.id, name="星光", language="en", by=BOSS)
     policy.save_policy(merchant.id, Policy(5000), by=BOSS)
-    people.set_password(merchant.id, merchant.user_id, "another good password", by=BOSS)
+    set_password(merchant, "another good password", by=BOSS)
     rows = rows_of(AuditEntry)[before:]
     assert [row.action for row in rows] == [
         *("key.created", "key.rolled", "key.revoked"),

@@ -12,12 +12,14 @@ import sqlalchemy as sa
 from app import clock
 from app.db import transaction
 from app.errors import Conflict, InvalidRequest, NotAuthenticated, TooManyRequests
-from app.merchants import people, sessions
+from app.merchants import people, sessions, team
 from app.merchants.guessing import FREE_TRIES, WAIT_S_MAX
 from app.merchants.models import Merchant, Session, SignInFailure, SignInLink, User
 from app.merchants.people import LINK_LIFE
-from app.merchants.sessions import SESSION_LIFE
-from tests.books import row_of, rows_of
+from app.merchants.sessions import SESSION_LIFE, Browser
+from app.merchants.weak import is_weak
+from tests.books import row_of, rows_of, set_password
+from tests.merchants.guesses import count_checks
 
 HERE, ELSEWHERE = "198.51.100.7", "203.0.113.9"
 
@@ -186,7 +188,7 @@ def test_signing_out_ends_this_session_alone(merchant):
 def test_a_new_password_ends_every_session_of_its_owner_and_nobody_elses(merchant, other_merchant):
     mine = [people.sign_in(merchant.email, merchant.password, address=HERE) for _ in range(2)]
     theirs = people.sign_in(other_merchant.email, other_merchant.password, address=HERE)
-    people.set_password(merchant.id, merchant.user_id, "a new horse battery")
+    set_password(merchant, "a new horse battery")
     assert [sessions.who_is(token) for token in mine] == [None, None]
     assert sessions.who_is(theirs)
     assert refusal(merchant.email, merchant.password, ELSEWHERE)[0] == "wrong_password"
@@ -199,7 +201,7 @@ def test_a_password_changed_while_it_is_checked_opens_nothing(merchant, monkeypa
 
     def find_and_then_change(email: str):
         user = find_user(email)
-        people.set_password(merchant.id, merchant.user_id, "a new horse battery")
+        set_password(merchant, "a new horse battery")
         return user
 
     monkeypatch.setattr(people, "find_user", find_and_then_change)
@@ -210,16 +212,75 @@ def test_a_password_changed_while_it_is_checked_opens_nothing(merchant, monkeypa
 @pytest.mark.parametrize("password", ["", "123456789", "x" * 201])
 def test_a_password_has_10_to_200_characters(merchant, password):
     with pytest.raises(InvalidRequest) as caught:
-        people.set_password(merchant.id, merchant.user_id, password)
+        set_password(merchant, password)
     assert caught.value.param == "password"
     assert people.sign_in(merchant.email, merchant.password, address=HERE)
 
 
+@pytest.mark.parametrize(
+    "password",
+    [
+        "qwertyuiop",
+        "1234567890",
+        "9876543210",
+        "abcdefghijk",
+        "aaaaaaaaaaaa",
+        "1212121212",
+        "Password123",
+        "manchester2026!",
+        "woaini1314",
+        "OWNER@cafe.example",
+        "owner2026!!",
+        "晨光咖啡馆2026!!!",
+        "!!2026!!!!!",
+    ],
+)
+def test_a_password_that_is_guessed_first_is_refused(merchant, password):
+    link = team.make_reset_link(merchant.id, merchant.user_id)
+    with pytest.raises(InvalidRequest) as caught:
+        people.hash_password(password, (merchant.email, "晨光咖啡馆"))
+    assert (caught.value.code, caught.value.param) == ("password_weak", "password")
+    if "晨光" not in password:
+        with pytest.raises(InvalidRequest):
+            people.use_reset_link(link, password, address=HERE)
+
+
+@pytest.mark.parametrize(
+    "password", ["correct horse battery", "咖啡与晨光与老王同在此地", "u7Ykq-92fLm", "\ud800" * 5 + "abcde"]
+)
+def test_any_other_password_is_taken(password):
+    assert not is_weak(password, ("owner@cafe.example", "晨光咖啡馆"))
+
+
+def test_whoever_guesses_learns_nothing_from_the_time_it_takes(merchant, monkeypatch):
+    """Known, unknown, without a password, deactivated: the words are the same, and one hash is checked."""
+    unknown = "nobody@cafe.example"
+    shop_id, _ = people.add_merchant("x", email="linked@cafe.example")
+    assert shop_id
+    done = count_checks(monkeypatch)
+    said = set()
+    for email in (merchant.email, unknown, "linked@cafe.example", "no address", "\x00@x"):
+        del done[:]
+        said.add(refusal(email, address=f"198.51.100.{len(said)}{len(email)}"))
+        assert done == ["verify"], email
+    assert len(said) == 1
+
+
+def test_an_invitation_that_is_spent_or_unknown_costs_no_hash(merchant, monkeypatch):
+    done = count_checks(monkeypatch)
+    for token in ("", "unknown", "x" * 300):
+        with pytest.raises(NotAuthenticated):
+            team.join(token, "a long enough password", Browser())
+        with pytest.raises(NotAuthenticated):
+            people.use_reset_link(token, "a long enough password", address=HERE)
+    assert done == []
+
+
 def test_a_password_is_compared_to_its_last_character(merchant):
-    long = "é" * 199 + "x"
-    people.set_password(merchant.id, merchant.user_id, long)
+    long = "éàüöi" * 39 + "éàüöx"
+    set_password(merchant, long)
     assert people.sign_in(merchant.email, long, address=HERE)
-    assert refusal(merchant.email, "é" * 199 + "y")[0] == "wrong_password"
+    assert refusal(merchant.email, "éàüöi" * 39 + "éàüöy")[0] == "wrong_password"
 
 
 def test_a_link_signs_in_once(merchant):
@@ -291,6 +352,6 @@ def test_a_merchant_that_cannot_be_is_refused_by_field(app, field, bad):
 
 def test_a_new_password_ends_links_that_were_not_used(merchant):
     token = people.make_sign_in_link(merchant.id, merchant.user_id)
-    people.set_password(merchant.id, merchant.user_id, "a brand new password")
+    set_password(merchant, "a brand new password")
     with pytest.raises(NotAuthenticated):
         people.use_sign_in_link(token)

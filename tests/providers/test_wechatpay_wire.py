@@ -143,13 +143,6 @@ def test_the_wallets_see_the_signature_that_they_expect(name: str) -> None:
     assert SIGNER.client_signature(*lines) == vector["signature"]
 
 
-def test_a_sensitive_field_is_opened() -> None:
-    vector = BY_ID["wx-oaep"]
-    assert wechatpay_wire.unsealed_field(SIGNER.key, vector["ciphertext"]) == vector["expected_plaintext"]
-    with pytest.raises(ValueError, match=r"."):
-        wechatpay_wire.unsealed_field(SIGNER.key, base64.b64encode(b"\x00" * 256).decode())
-
-
 def test_the_known_bill_is_read() -> None:
     vector = BY_ID["wx-tradebill-parse"]
     file = base64.b64decode(vector["input_base64"])

@@ -120,12 +120,12 @@ def test_moving_characters_between_fields_does_not_keep_the_signature(shifted):
 
 def test_a_token_for_one_purpose_is_refused_by_the_other():
     body = FACTS.charge_id[3:]
-    codes = LinkSigner([OLD, NEW], purpose="code")
-    facts_of_code = replace(FACTS, charge_id=f"qr_{body}")
+    members = LinkSigner([OLD, NEW], purpose="member")
+    facts_of_member = replace(FACTS, charge_id=f"mb_{body}")
     token = SIGNER.token_for(FACTS)
-    assert token[: ids.BODY_CHARS] == codes.token_for(facts_of_code)[: ids.BODY_CHARS]
-    assert not codes.is_genuine(parse_token(token, purpose="code"), facts_of_code)
-    assert not codes.is_genuine(parse_token(token), FACTS)
+    assert token[: ids.BODY_CHARS] == members.token_for(facts_of_member)[: ids.BODY_CHARS]
+    assert not members.is_genuine(parse_token(token, purpose="member"), facts_of_member)
+    assert not members.is_genuine(parse_token(token), FACTS)
 
 
 def test_the_newest_key_signs_and_all_listed_keys_verify():

@@ -11,9 +11,9 @@ from app.http import Sender
 from app.queue import Job, Kind
 from app.webhooks import breaker, delivery, endpoints, history
 from app.webhooks.breaker import BEHIND, GAPS, OPEN_AFTER, PROBE_LEASE
-from app.webhooks.courier import deliver_due
 from app.webhooks.models import Delivery, DeliveryState, WebhookEndpoint
 from tests.books import row_of, rows_of
+from tests.webhooks.turns import deliver_due
 
 MANY = 30
 

@@ -25,13 +25,14 @@ from app.http import POST_TIMEOUT_S, Post, Sender
 from app.queue import Job, Kind
 from app.webhooks import courier as courier_module
 from app.webhooks import endpoints, history
-from app.webhooks.courier import Courier, deliver_due
+from app.webhooks.courier import Courier
 from app.webhooks.delivery import FAILING_MAX, GAPS, LEASE, TRIES_MAX
 from app.webhooks.history import Page
 from app.webhooks.lanes import CAP
 from app.webhooks.models import Delivery, DeliveryAttempt, DeliveryState, WebhookEndpoint
 from app.worker import desk_for
 from tests.books import rows_of
+from tests.webhooks.turns import deliver_due
 
 ROOT = Path(__file__).parents[2]
 

@@ -16,7 +16,6 @@ from app.db import db, reading, transaction
 from app.http import Sent
 from app.queue import Job
 from app.webhooks import delivery, endpoints, history
-from app.webhooks.courier import deliver_due
 from app.webhooks.delivery import (
     GAPS,
     JITTER,
@@ -29,6 +28,7 @@ from app.webhooks.delivery import (
 )
 from app.webhooks.history import Page
 from app.webhooks.models import DeliveryState
+from tests.webhooks.turns import deliver_due
 
 NOW = datetime(2026, 11, 21, 12, 0, tzinfo=UTC)
 

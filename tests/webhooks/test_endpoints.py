@@ -13,12 +13,12 @@ from app.queue import Job, Kind, claim
 from app.runtime import vault
 from app.vault import SealBroken
 from app.webhooks import endpoints, history
-from app.webhooks.courier import deliver_due
 from app.webhooks.delivery import LEASE
 from app.webhooks.endpoints import ENDPOINTS_MAX
 from app.webhooks.history import Page
 from app.webhooks.models import DeliveryState
 from app.webhooks.present import delivery_json, endpoint_json, event_json
+from tests.webhooks.turns import deliver_due
 
 
 def test_secret_is_shown_once_and_sealed_to_its_row(listen, shop_id):

@@ -8,9 +8,9 @@ import pytest
 
 from app.errors import Conflict, InvalidRequest, NotFound
 from app.webhooks import endpoints, history
-from app.webhooks.courier import deliver_due
 from app.webhooks.history import Page
 from app.webhooks.models import DeliveryState
+from tests.webhooks.turns import deliver_due
 
 
 def only_delivery(shop_id: str):

@@ -12,12 +12,12 @@ from app import clock
 from app.errors import Conflict, InvalidRequest, NotFound
 from app.queue import Job
 from app.webhooks import endpoints, feed, history, replay
-from app.webhooks.courier import deliver_due
 from app.webhooks.delivery import GAPS
 from app.webhooks.history import Page
 from app.webhooks.models import Delivery, DeliveryState, Event
 from app.webhooks.replay import Span
 from tests.books import rows_of
+from tests.webhooks.turns import deliver_due
 
 
 @pytest.fixture

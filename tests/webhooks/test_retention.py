@@ -9,10 +9,10 @@ import pytest
 from app.errors import NotFound
 from app.runtime import settings
 from app.webhooks import endpoints, feed, history, retention
-from app.webhooks.courier import deliver_due
 from app.webhooks.models import Delivery, DeliveryAttempt, Event
 from tests.books import rows_of
 from tests.conftest import running, settings_for
+from tests.webhooks.turns import deliver_due
 
 
 def days(count: int) -> timedelta:

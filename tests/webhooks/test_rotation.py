@@ -15,11 +15,11 @@ from app.db import transaction
 from app.errors import Conflict, InvalidRequest, NotFound
 from app.runtime import vault
 from app.webhooks import endpoints
-from app.webhooks.courier import deliver_due
 from app.webhooks.endpoints import OVERLAP_S_MAX, secret_place
 from app.webhooks.models import Delivery, DeliveryAttempt, DeliveryState, WebhookEndpoint
 from tests.books import row_of, rows_of
 from tests.webhooks.receiver import Request
+from tests.webhooks.turns import deliver_due
 
 
 def accepts(secret: str, request: Request) -> bool:
