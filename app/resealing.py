@@ -14,6 +14,8 @@ import structlog
 from sqlalchemy import Connection
 
 from app.db import reading, table_of, transaction
+from app.epay import switch
+from app.epay.models import EpayFront
 from app.merchants import accounts, idempotency, letters, second_factor
 from app.merchants.models import IdempotencyKey, Letter, ProviderAccount, User
 from app.vault import SealBroken, Vault
@@ -63,6 +65,10 @@ SEALED = (
     Sealed(table_of(WebhookEndpoint).c.sealed_secret, lambda row: endpoints.secret_place(row.id)),
     Sealed(table_of(User).c.totp_sealed, lambda row: second_factor.totp_place(row.id)),
     Sealed(table_of(Letter).c.sealed, lambda row: letters.place_of(row.id)),
+    Sealed(
+        table_of(EpayFront).c.sealed_key,
+        lambda row: switch.key_place(row.merchant_id, livemode=row.livemode),
+    ),
     Sealed(
         table_of(IdempotencyKey).c.body,
         lambda row: idempotency.place_of(merchant_id=row.merchant_id, livemode=row.livemode, key=row.key),

@@ -11,6 +11,7 @@ import sqlalchemy as sa
 
 from app import checkup, clock, resealing
 from app.db import Base, transaction
+from app.epay import switch
 from app.merchants import accounts, letters, people, second_factor, sessions
 from app.merchants.letters import Letter, Topic
 from app.merchants.models import ProviderAccount
@@ -34,6 +35,7 @@ def test_after_resealing_the_old_key_can_be_taken_away(database_url, tmp_path, m
     with under(OLD) as app:
         shop = add_shop()
         credentials = accounts.settings_of(shop.account_id)
+        switch.enable(shop.id, livemode=False)
         for _ in range(4):
             endpoint, secret = endpoints.create_endpoint(shop.id, livemode=False, url="http://127.0.0.1:9/")
         me = sessions.who_is(people.sign_in(shop.email, shop.password, address=""))
