@@ -134,7 +134,7 @@ def test_a_phone_reaches_every_room_without_scripts(address: str, merchant: Shop
         phone.mouse.click(5, 5)
         expect(dock.get_by_role("link")).to_have_count(4)
         phone.set_viewport_size({"width": 1280, "height": 640})
-        assert len(dock.get_by_role("link").all_inner_texts()) == 13
+        assert len(dock.get_by_role("link").all_inner_texts()) == 16
         expect(dock.get_by_role("link", name="Audit log")).to_have_attribute("aria-current", "page")
         browser.close()
 
