@@ -49,10 +49,10 @@ def spend_what_is_not_there(patch):
     patch.setattr(debits, "parts_of", lambda balance, bonus, amount: (min(max(balance, 0), amount), 0))
 
 
-# What somebody might do, and what sees it.
+# What somebody might do, and what sees it: the rules, or the step after it that no longer finds what it needs.
 BLUNDERS = {
-    leave_what_goes_back: "I-25",
-    credit_nobody: "I-25",
+    leave_what_goes_back: "I-25|NoResultFound",
+    credit_nobody: "I-25|NoneType",
     spend_what_is_not_there: "ck_member_debits_amount",
 }
 
