@@ -142,11 +142,11 @@ def forget_to_post(patch):
 # What somebody might do, the rule that sees it, and a seed shortly before one whose story does.
 BLUNDERS = {
     close_by_guess: ("I-16", 5),
-    forget_to_send_back: ("I-12", 0),
+    forget_to_send_back: ("I-12", 5),
     tell_nobody: ("I-21", 0),
     take_any_amount: ("I-4", 45),
     believe_that_closed_is_final: ("moved while it was locked", 15),
-    take_a_new_refund_number_each_time: ("I-15", 0),
+    take_a_new_refund_number_each_time: ("I-15", 5),
     give_up_after_one_answer: ("I-45", 0),
     forget_to_post: ("I-25", 0),
 }

@@ -67,7 +67,7 @@ def add_rule() -> Response | BaseResponse:
     except InvalidRequest as error:
         return _form_page(provider, request.form, faults=faults_of(error, _FAULTS), status=400)
     except Conflict:
-        return redirect(url_for("routing.show", notice="too_many_rules"), 303)
+        return redirect(url_for("routing.show", notice="too_many_routes"), 303)
     return _back()
 
 

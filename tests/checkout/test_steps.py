@@ -42,6 +42,7 @@ CHARGE = Opened(
     provider=None,
     accent=None,
     logo_version=None,
+    review=None,
     providers=frozenset({"alipay"}),
     tries=(),
 )

@@ -65,7 +65,7 @@ PUBLIC = {
         "/forgot",
     )
 }
-OUTSIDE = ("/sign-in", "/second-factor", "/join", "/reset")
+OUTSIDE = ("/sign-in", "/second-factor", "/join", "/reset", "/forgot")
 CANARY = "Kanarienvogel"  # in everything that a merchant can name
 NASTY = "<script>alert(1)</script>\"'&{{7*1234567}}"
 

@@ -49,7 +49,7 @@ def spend_what_is_not_there(patch):
     patch.setattr(debits, "parts_of", lambda balance, bonus, amount: (min(max(balance, 0), amount), 0))
 
 
-# What somebody might do, and what sees it: the rules, or the step after it that no longer finds what it needs.
+# What somebody might do, and what sees it: the rules, or the next step, which finds nothing.
 BLUNDERS = {
     leave_what_goes_back: "I-25|NoResultFound",
     credit_nobody: "I-25|NoneType",

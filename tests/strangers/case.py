@@ -11,7 +11,6 @@ from dataclasses import replace
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
-from app import clock
 from app.providers.alipay import Alipay
 from app.providers.base import (
     AppParams,
@@ -26,7 +25,7 @@ from app.providers.base import (
 )
 from app.providers.wechatpay import WechatPay
 from tests.providers import alipay_forge, wechatpay_forge
-from tests.providers.contract import PRICE, REF, REFUND, Forge, Sent, Verb, Wire, act, order
+from tests.providers.contract import DAY, PRICE, REF, REFUND, Forge, Sent, Verb, Wire, act, order
 
 NEWS = (Outcome.PENDING, Outcome.SUCCEEDED, Outcome.CLOSED)
 # A seal's nonce is 12 bytes by the rule, but not in WeChat Pay's own examples.
@@ -205,4 +204,4 @@ def _answers(forge: Forge, verb: Verb) -> list[HttpAnswer]:
         case Verb.QUERY_REFUND:
             return forge.refund_queried(REFUND, Outcome.SUCCEEDED)
         case _:
-            return forge.statement(clock.now().date(), [])
+            return forge.statement(DAY, [])
