@@ -305,8 +305,12 @@ def _own(merchant_id: str, livemode: bool) -> sa.Select[Any]:
 
 def named(merchant_id: str, member: str, *, livemode: bool) -> sa.Select[Any]:
     """The member of this id of ours, or of this account, as a SELECT."""
-    column = _members.c.id if is_id(member, "mb") else _members.c.account
-    return _own(merchant_id, livemode).where(column == member[:64])
+    query = _own(merchant_id, livemode)
+    if is_id(member, "mb"):
+        return query.where(_members.c.id == member)
+    # Whole: cut to the length of an account, a longer name would be somebody else's.  And what can be none
+    # is not looked for: PostgreSQL refuses a zero in a text.
+    return query.where(_members.c.account == member if _ACCOUNT.fullmatch(member) else sa.false())
 
 
 def _check_free(tx: Connection, member: sa.Row[Any], phone: str | None) -> None:
@@ -321,7 +325,9 @@ def _check_free(tx: Connection, member: sa.Row[Any], phone: str | None) -> None:
 def _conditions(wanted: MemberFilter) -> list[sa.ColumnElement[bool]]:
     conditions: list[sa.ColumnElement[bool]] = []
     text = wanted.text.strip()[:SEARCH_CHARS_MAX]
-    if text:
+    if "\x00" in text:  # is in no name, and PostgreSQL has no text with it
+        conditions.append(sa.false())
+    elif text:
         column = _members.c
         conditions.append(
             sa.or_(

@@ -126,6 +126,15 @@ def test_nobody_spends_what_another_merchant_or_mode_has(merchant, other_merchan
         spend(other_merchant, member.id, 1)
 
 
+@one_database
+def test_a_name_that_only_begins_like_an_account_is_nobodys(merchant):
+    member = add_member(merchant, "x" * 64)
+    top_up(merchant, member.id, 1_000)
+    with pytest.raises(NotFound):
+        spend(merchant, "x" * 65, 1)
+    assert has(member.id) == (1_000, 0)
+
+
 @pytest.mark.parametrize(
     "new",
     [
