@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 import sqlalchemy as sa
@@ -16,7 +16,7 @@ from sqlalchemy import Connection
 
 from app.db import moment, reading, retried, table_of, transaction
 from app.errors import Conflict, InvalidRequest, NotFound
-from app.ids import new_id
+from app.ids import is_id, new_id
 from app.merchants import audit
 from app.merchants.actor import SERVER, Actor
 from app.merchants.audit import Action
@@ -26,6 +26,7 @@ from app.purses.models import BonusRule
 
 TIERS_MAX = 10  # more does not fit on a phone
 RULES_SHOWN = 100
+LATEST = datetime(9999, 12, 31, tzinfo=UTC)  # a few hours later no clock east of here could show it
 
 Tier = tuple[int, int]  # (from so much on, so much on top), in minor units
 
@@ -47,6 +48,8 @@ class NewRule:
             )
         if len(self.tiers) > TIERS_MAX:
             raise InvalidRequest(f"a rule has at most {TIERS_MAX} tiers", param="tiers")
+        if self.valid_from is not None and self.valid_from > LATEST:
+            raise InvalidRequest("a rule begins before the end of time", param="valid_from")
         before = 0
         for amount_minor, bonus_minor in self.tiers:
             if not before < amount_minor <= MINOR_MAX:
@@ -149,10 +152,12 @@ def put_rule(
 def withdraw_rule(merchant_id: str, rule_id: str, *, livemode: bool, by: Actor = SERVER) -> sa.Row[Any]:
     """Take back a rule that has not begun.  Raises NotFound, Conflict (it has)."""
     by.require(Permission.MEMBERS_WRITE)
+    if not is_id(rule_id, "br"):
+        raise NotFound("no such bonus rule")
     with transaction() as tx:
         mine = (
             _rules.c.merchant_id == merchant_id,
-            _rules.c.id == rule_id[:40],
+            _rules.c.id == rule_id,
             _rules.c.livemode == livemode,
         )
         gone = tx.execute(
