@@ -14,7 +14,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
-from app.db import moment, reading, retried, table_of, transaction
+from app.db import insert_or_skip, moment, reading, retried, table_of, transaction
 from app.errors import Conflict, InvalidRequest, NotFound
 from app.ids import is_id, new_id
 from app.merchants import audit
@@ -123,16 +123,8 @@ def put_rule(
     since = new.valid_from or now
     if since < now:
         raise InvalidRequest("a rule begins now or later", param="valid_from")
-    mine = (
-        _rules.c.merchant_id == merchant_id,
-        _rules.c.livemode == livemode,
-        _rules.c.currency == new.currency,
-        _rules.c.valid_from == since,
-    )
-    if tx.execute(sa.select(_rules.c.id).where(*mine)).first() is not None:
-        raise Conflict("there is a rule from this moment", code="bonus_rule_exists")
     row = tx.execute(
-        sa.insert(_rules).returning(*_rules.c),
+        insert_or_skip(tx, _rules, *_rules.c),
         {
             "merchant_id": merchant_id,
             "id": new_id("br"),
@@ -142,7 +134,9 @@ def put_rule(
             "tiers": [list(tier) for tier in new.tiers],
             "created_at": now,
         },
-    ).one()
+    ).first()
+    if row is None:
+        raise Conflict("there is a rule from this moment", code="bonus_rule_exists")
     facts = {"currency": row.currency, "valid_from": row.valid_from, "tiers": row.tiers}
     audit.append(tx, merchant_id, by, Action.BONUS_RULE_ADDED, row.id, after=facts)
     return row

@@ -9,6 +9,7 @@ from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy import Connection
+from sqlalchemy.exc import IntegrityError
 
 from app.db import insert_or_skip, moment, reading, retried, table_of, transaction
 from app.errors import Conflict, InvalidRequest, NotFound
@@ -119,7 +120,7 @@ def put(
         return added, True
     known = tx.execute(_own(merchant_id, livemode).where(_members.c.account == new.account)).first()
     if known is None:
-        raise Conflict("another member has this phone number", code="phone_taken")
+        raise _phone_taken()
     if known.currency != new.currency:
         raise Conflict(f"this account keeps {known.currency}", code="member_currency")
     wanted = Changes(name=new.name.strip() or None, phone=new.phone)
@@ -148,7 +149,10 @@ def change_member(
     before = {name: getattr(found, name) for name in values}
     own = (_members.c.merchant_id == merchant_id, _members.c.id == found.id)
     after = {**values, "updated_at": moment(tx)}
-    row = tx.execute(sa.update(_members).where(*own).values(after).returning(*_members.c)).one()
+    try:
+        row = tx.execute(sa.update(_members).where(*own).values(after).returning(*_members.c)).one()
+    except IntegrityError:  # given to another since it was looked for
+        raise _phone_taken() from None
     _note(tx, by, Action.MEMBER_CHANGED, found, before=before, after=values)
     return row
 
@@ -319,7 +323,11 @@ def _check_free(tx: Connection, member: sa.Row[Any], phone: str | None) -> None:
         return
     query = _own(member.merchant_id, member.livemode).where(_members.c.phone == phone)
     if tx.execute(query).first() is not None:
-        raise Conflict("another member has this phone number", code="phone_taken")
+        raise _phone_taken()
+
+
+def _phone_taken() -> Conflict:
+    return Conflict("another member has this phone number", code="phone_taken")
 
 
 def _conditions(wanted: MemberFilter) -> list[sa.ColumnElement[bool]]:
