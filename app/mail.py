@@ -5,7 +5,7 @@ from __future__ import annotations
 import smtplib
 import ssl
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from email.message import EmailMessage
 
 from app.config import Settings
@@ -55,12 +55,17 @@ def _connected(settings: Settings) -> Iterator[smtplib.SMTP]:
         if is_tls
         else smtplib.SMTP(*place, timeout=STEP_S)
     )
-    with server:
+    # Not ``with server``, which raises for an odd answer to QUIT: what was taken would be sent again.
+    try:
         if settings.smtp_security == "starttls":
             server.starttls(context=trust)
         if settings.smtp_user:
             server.login(settings.smtp_user, settings.smtp_password)
         yield server
+        with suppress(smtplib.SMTPException, OSError):
+            server.quit()
+    finally:
+        server.close()
 
 
 def _outcome(code: int) -> MailRefused | MailDelayed:

@@ -26,7 +26,7 @@ from app.epay.switch import Front, front_of
 from app.epay.wire import Asked
 from app.errors import Conflict, NotFound
 from app.http import Sent
-from app.ids import new_id
+from app.ids import is_id, new_id
 from app.queue import Claim, Kind
 from app.runtime import settings
 from app.vault import SealBroken
@@ -156,6 +156,8 @@ def resend(merchant_id: str, charge_id: str) -> None:
 
     Raises NotFound, or Conflict with code ``not_paid``, ``charge_already_refunded`` or ``epay_disabled``.
     """
+    if not is_id(charge_id, "ch"):
+        raise NotFound("no such order")
     with transaction() as tx:
         order = tx.execute(_LOAD, {"of_merchant_id": merchant_id, "of_charge_id": charge_id}).first()
         if order is None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import re
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -22,6 +23,7 @@ from app.epay.notices import MARK, fits
 from app.epay.switch import Front
 from app.epay.wire import Asked
 from app.errors import Conflict, InvalidRequest, NotFound
+from app.ids import is_id
 from app.runtime import settings
 
 # The protocol knows no deadline.  A card shop's order lives for minutes, an invoice for weeks, and a new
@@ -29,6 +31,7 @@ from app.runtime import settings
 LIVES_S = EXPIRES_IN_S_MAX
 LIST_MAX, OFFSET_MAX = 50, 2000  # "最大50", "最大2000"
 
+_TOKEN = re.compile(r"[0-9a-f]{32}", re.ASCII)
 _orders, _charges, _attempts = table_of(EpayOrder), table_of(Charge), table_of(Attempt)
 
 
@@ -60,6 +63,8 @@ def place(front: Front, asked: Asked) -> sa.Row[Any]:
 
 def find(front: Front, *, trade_no: str, out_trade_no: str) -> sa.Row[Any]:
     """An order with its charge's state; our number counts if both are given.  Raises NotFound."""
+    if not (is_id(trade_no, "ch") if trade_no else wire.is_order_no(out_trade_no)):
+        raise NotFound("no such order")
     which = _orders.c.charge_id == trade_no if trade_no else _orders.c.out_trade_no == out_trade_no
     with reading() as connection:
         row = connection.execute(_of(front).where(which)).first()
@@ -70,9 +75,11 @@ def find(front: Front, *, trade_no: str, out_trade_no: str) -> sa.Row[Any]:
 
 def find_of_charge(merchant_id: str, charge_id: str) -> sa.Row[Any]:
     """The same for the dashboard.  Raises NotFound."""
+    if not is_id(charge_id, "ch"):
+        raise NotFound("no such order")
     with reading() as connection:
         row = connection.execute(
-            _WHOLE.where(_orders.c.merchant_id == merchant_id, _orders.c.charge_id == charge_id[:64])
+            _WHOLE.where(_orders.c.merchant_id == merchant_id, _orders.c.charge_id == charge_id)
         ).first()
     if row is None:
         raise NotFound("no such order")
@@ -81,8 +88,10 @@ def find_of_charge(merchant_id: str, charge_id: str) -> sa.Row[Any]:
 
 def find_by_token(token: str) -> sa.Row[Any]:
     """The order to whose shop a browser goes back.  Raises NotFound."""
+    if not _TOKEN.fullmatch(token):
+        raise NotFound("no such order")
     with reading() as connection:
-        row = connection.execute(_WHOLE.where(_orders.c.return_token == token[:64])).first()
+        row = connection.execute(_WHOLE.where(_orders.c.return_token == token)).first()
     if row is None:
         raise NotFound("no such order")
     return row

@@ -107,7 +107,7 @@ def read_order(fields: Mapping[str, str]) -> Asked:
     if method not in WALLETS and method not in ANY_WALLET:
         raise InvalidRequest("no such type", code="type", param="type")
     out_trade_no, param = fields.get("out_trade_no", ""), fields.get("param", "")
-    if not _ORDER_NO.fullmatch(out_trade_no):
+    if not is_order_no(out_trade_no):
         raise _fault("out_trade_no")
     name = cut_name(fields.get("name", "").strip())
     if not name or _CONTROL.search(name):
@@ -123,6 +123,11 @@ def read_order(fields: Mapping[str, str]) -> Asked:
     return Asked(
         out_trade_no, method, name, money, amount, param, notify_url, return_url, fields.get("device", "")
     )
+
+
+def is_order_no(text: str) -> bool:
+    """Whether a shop's order can have this number."""
+    return _ORDER_NO.fullmatch(text) is not None
 
 
 def read_money(text: str) -> Money:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import datetime
 from typing import Any
 
@@ -31,6 +32,7 @@ from app.purses.present import available_of, link_of
 
 PAGE = 25
 ROWS_OF_TIERS = 5  # of the form; the API takes more
+_NUMBER = re.compile(r"[0-9]{1,15}", re.ASCII)  # of a movement; more digits no database could hold
 _FAULTS = {
     "account": _l("An account has 1 to 64 letters, digits and . _ : @ + -, and none of our ids."),
     "name": _l("A name has at most 80 characters, on one line."),
@@ -223,7 +225,7 @@ def _page(member_id: str, faults: dict[str, str] | None = None, status: int = 20
     member = members.find(me().merchant_id, member_id, livemode=livemode())
     before = request.args.get("before", "")
     rows, has_more = members.list_movements(
-        member.merchant_id, member.id, before=int(before) if before.isdecimal() else None, limit=PAGE
+        member.merchant_id, member.id, before=int(before) if _NUMBER.fullmatch(before) else None, limit=PAGE
     )
     latest, _ = topups.list_topups(
         member.merchant_id, livemode=livemode(), wanted=TopupFilter(member=member.id, limit=PAGE)

@@ -8,15 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
-from app.db import moment, reading, retried, table_of, transaction
+from app.db import insert_or_skip, moment, reading, retried, table_of, transaction
 from app.errors import Conflict, InvalidRequest, NotFound
-from app.ids import new_id
+from app.ids import is_id, new_id
 from app.merchants import audit
 from app.merchants.actor import SERVER, Actor
 from app.merchants.audit import Action
@@ -26,6 +26,7 @@ from app.purses.models import BonusRule
 
 TIERS_MAX = 10  # more does not fit on a phone
 RULES_SHOWN = 100
+LATEST = datetime(9999, 12, 31, tzinfo=UTC)  # a few hours later no clock east of here could show it
 
 Tier = tuple[int, int]  # (from so much on, so much on top), in minor units
 
@@ -47,6 +48,8 @@ class NewRule:
             )
         if len(self.tiers) > TIERS_MAX:
             raise InvalidRequest(f"a rule has at most {TIERS_MAX} tiers", param="tiers")
+        if self.valid_from is not None and self.valid_from > LATEST:
+            raise InvalidRequest("a rule begins before the end of time", param="valid_from")
         before = 0
         for amount_minor, bonus_minor in self.tiers:
             if not before < amount_minor <= MINOR_MAX:
@@ -120,16 +123,8 @@ def put_rule(
     since = new.valid_from or now
     if since < now:
         raise InvalidRequest("a rule begins now or later", param="valid_from")
-    mine = (
-        _rules.c.merchant_id == merchant_id,
-        _rules.c.livemode == livemode,
-        _rules.c.currency == new.currency,
-        _rules.c.valid_from == since,
-    )
-    if tx.execute(sa.select(_rules.c.id).where(*mine)).first() is not None:
-        raise Conflict("there is a rule from this moment", code="bonus_rule_exists")
     row = tx.execute(
-        sa.insert(_rules).returning(*_rules.c),
+        insert_or_skip(tx, _rules, *_rules.c),
         {
             "merchant_id": merchant_id,
             "id": new_id("br"),
@@ -139,7 +134,9 @@ def put_rule(
             "tiers": [list(tier) for tier in new.tiers],
             "created_at": now,
         },
-    ).one()
+    ).first()
+    if row is None:
+        raise Conflict("there is a rule from this moment", code="bonus_rule_exists")
     facts = {"currency": row.currency, "valid_from": row.valid_from, "tiers": row.tiers}
     audit.append(tx, merchant_id, by, Action.BONUS_RULE_ADDED, row.id, after=facts)
     return row
@@ -149,10 +146,12 @@ def put_rule(
 def withdraw_rule(merchant_id: str, rule_id: str, *, livemode: bool, by: Actor = SERVER) -> sa.Row[Any]:
     """Take back a rule that has not begun.  Raises NotFound, Conflict (it has)."""
     by.require(Permission.MEMBERS_WRITE)
+    if not is_id(rule_id, "br"):
+        raise NotFound("no such bonus rule")
     with transaction() as tx:
         mine = (
             _rules.c.merchant_id == merchant_id,
-            _rules.c.id == rule_id[:40],
+            _rules.c.id == rule_id,
             _rules.c.livemode == livemode,
         )
         gone = tx.execute(

@@ -9,6 +9,7 @@ from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy import Connection
+from sqlalchemy.exc import IntegrityError
 
 from app.db import insert_or_skip, moment, reading, retried, table_of, transaction
 from app.errors import Conflict, InvalidRequest, NotFound
@@ -119,7 +120,7 @@ def put(
         return added, True
     known = tx.execute(_own(merchant_id, livemode).where(_members.c.account == new.account)).first()
     if known is None:
-        raise Conflict("another member has this phone number", code="phone_taken")
+        raise _phone_taken()
     if known.currency != new.currency:
         raise Conflict(f"this account keeps {known.currency}", code="member_currency")
     wanted = Changes(name=new.name.strip() or None, phone=new.phone)
@@ -148,7 +149,10 @@ def change_member(
     before = {name: getattr(found, name) for name in values}
     own = (_members.c.merchant_id == merchant_id, _members.c.id == found.id)
     after = {**values, "updated_at": moment(tx)}
-    row = tx.execute(sa.update(_members).where(*own).values(after).returning(*_members.c)).one()
+    try:
+        row = tx.execute(sa.update(_members).where(*own).values(after).returning(*_members.c)).one()
+    except IntegrityError:  # given to another since it was looked for
+        raise _phone_taken() from None
     _note(tx, by, Action.MEMBER_CHANGED, found, before=before, after=values)
     return row
 
@@ -305,8 +309,12 @@ def _own(merchant_id: str, livemode: bool) -> sa.Select[Any]:
 
 def named(merchant_id: str, member: str, *, livemode: bool) -> sa.Select[Any]:
     """The member of this id of ours, or of this account, as a SELECT."""
-    column = _members.c.id if is_id(member, "mb") else _members.c.account
-    return _own(merchant_id, livemode).where(column == member[:64])
+    query = _own(merchant_id, livemode)
+    if is_id(member, "mb"):
+        return query.where(_members.c.id == member)
+    # Whole: cut to the length of an account, a longer name would be somebody else's.  And what can be none
+    # is not looked for: PostgreSQL refuses a zero in a text.
+    return query.where(_members.c.account == member if _ACCOUNT.fullmatch(member) else sa.false())
 
 
 def _check_free(tx: Connection, member: sa.Row[Any], phone: str | None) -> None:
@@ -315,13 +323,19 @@ def _check_free(tx: Connection, member: sa.Row[Any], phone: str | None) -> None:
         return
     query = _own(member.merchant_id, member.livemode).where(_members.c.phone == phone)
     if tx.execute(query).first() is not None:
-        raise Conflict("another member has this phone number", code="phone_taken")
+        raise _phone_taken()
+
+
+def _phone_taken() -> Conflict:
+    return Conflict("another member has this phone number", code="phone_taken")
 
 
 def _conditions(wanted: MemberFilter) -> list[sa.ColumnElement[bool]]:
     conditions: list[sa.ColumnElement[bool]] = []
     text = wanted.text.strip()[:SEARCH_CHARS_MAX]
-    if text:
+    if "\x00" in text:  # is in no name, and PostgreSQL has no text with it
+        conditions.append(sa.false())
+    elif text:
         column = _members.c
         conditions.append(
             sa.or_(

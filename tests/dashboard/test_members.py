@@ -35,6 +35,11 @@ def test_a_member_is_found_and_their_page_tells_everything(owner, member):
         assert text in page, text
 
 
+@pytest.mark.parametrize("before", ["9" * 30, "9" * 5_000, "²", "-1", "x"])
+def test_a_page_that_no_statement_has_is_no_fault_of_ours(owner, member, before):
+    assert owner.get(f"/members/{member.id}?before={before}").status_code == 200
+
+
 def test_the_statement_is_a_file_that_runs_no_formula(owner, merchant, member):
     owner.get(f"/members/{member.id}")
     owner.post(f"/members/{member.id}/adjust", {"deed": "give", "amount": "5", "reason": "=1+1"})

@@ -147,11 +147,12 @@ def test_a_rule_that_has_begun_stays(api):
     )
     assert api.delete(f"/v1/bonus_rules/{planned['id']}").get_json()["deleted"]
     assert refusal(api.delete(f"/v1/bonus_rules/{begun['id']}")) == (409, "bonus_rule_begun", None)
-    assert refusal(api.post("/v1/bonus_rules", {"tiers": [], "valid_from": "2020-01-01T00:00:00Z"})) == (
-        400,
-        "invalid_request",
-        "valid_from",
-    )
+    for never in ("2020-01-01T00:00:00Z", "9999-12-31T23:00:00Z"):  # the second is in no year in Beijing
+        assert refusal(api.post("/v1/bonus_rules", {"tiers": [], "valid_from": never})) == (
+            400,
+            "invalid_request",
+            "valid_from",
+        )
     assert [rule["id"] for rule in api.get("/v1/bonus_rules").get_json()["data"]] == [begun["id"]]
 
 

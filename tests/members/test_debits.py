@@ -126,6 +126,24 @@ def test_nobody_spends_what_another_merchant_or_mode_has(merchant, other_merchan
         spend(other_merchant, member.id, 1)
 
 
+def test_of_two_who_take_a_phone_number_at_once_the_second_is_told(merchant, monkeypatch):
+    add_member(merchant, "first", phone="13800138000")
+    second = add_member(merchant, "second")
+    # As if the first had taken it just after the second had looked.
+    monkeypatch.setattr(members, "_check_free", lambda *_: None)
+    with pytest.raises(Conflict, match="phone number"), transaction() as tx:
+        members.change_member(tx, merchant.id, second.id, Changes(phone="13800138000"), livemode=False)
+
+
+@one_database
+def test_a_name_that_only_begins_like_an_account_is_nobodys(merchant):
+    member = add_member(merchant, "x" * 64)
+    top_up(merchant, member.id, 1_000)
+    with pytest.raises(NotFound):
+        spend(merchant, "x" * 65, 1)
+    assert has(member.id) == (1_000, 0)
+
+
 @pytest.mark.parametrize(
     "new",
     [

@@ -135,6 +135,17 @@ def test_what_is_delayed_is_tried_again_and_in_the_end_given_up(merchant: Shop, 
     assert len(box.answers) == 99 - post.TRIES_MAX
 
 
+def test_what_was_taken_is_not_sent_again_for_an_odd_goodbye(merchant, box, monkeypatch) -> None:
+    async def odd(*_: object) -> str:
+        return "421 closing"
+
+    monkeypatch.setattr(box, "handle_QUIT", odd, raising=False)
+    invite(merchant)
+    assert work() == 1
+    assert len(box.mails) == 1
+    assert rows_of(Row) == rows_of(Job, kind=Kind.MAIL) == []
+
+
 @pytest.mark.parametrize("email", ["anna@cafe.example", "a,b@cafe.example", "<b>@x", "安娜@cafe.example"])
 def test_a_definite_no_and_an_address_that_is_none_end_at_once(
     merchant: Shop, box: Mailbox, email: str
