@@ -27,7 +27,9 @@ open_room(bp)
 @bp.get("/logs")
 def list_calls() -> str | BaseResponse:
     """Filters and cursors are in the address, so a list can be sent to a colleague."""
-    text, status, key_id = (request.args.get(name, "").strip()[:64] for name in ("q", "status", "key"))
+    text, status, key_id = (
+        request.args.get(name, "").replace("\x00", "").strip()[:64] for name in ("q", "status", "key")
+    )
     if is_id(text, "req"):
         with suppress(NotFound):
             row = journal.find(me().merchant_id, text, livemode=livemode())

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from app.epay import switch
@@ -16,6 +18,14 @@ def test_rooms_of_members_and_epay_hold_no_zero(owner):
     for path in ("/epay/orders/%00/resend", "/members/bonus/%00/withdraw", "/members/%00/block"):
         assert owner.post(path).status_code == 404, path
     assert "No member fits this search." in owner.get("/members?q=%00").text
+
+
+def test_no_address_holds_a_zero(owner, app):
+    rooms = [rule for rule in app.url_map.iter_rules() if rule.arguments and "GET" in rule.methods]
+    for rule in rooms:
+        path = re.sub(r"<[^>]+>", "%00", rule.rule)
+        assert owner.get(path).status_code < 500, path
+    assert owner.get("/logs?q=%00").status_code == 200
 
 
 def test_what_programs_ask_for_holds_no_zero(client, merchant):
