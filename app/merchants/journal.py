@@ -127,7 +127,7 @@ def masked(line: Line) -> dict[str, Any]:
     row = asdict(line)
     for name in ("request_body", "answer_body"):
         row[name] = _masked_body(row[name])
-    row["path"] = mask(line.path)[:500]
+    row["path"] = mask(line.path.replace("\x00", "\ufffd"))[:500]
     return row
 
 

@@ -201,3 +201,10 @@ def test_masking_keeps_what_is_no_secret():
         '{"description": "一杯拿铁", "amount": 1250}'.encode(), b"", None,  # type: ignore[arg-type]
     )  # fmt: skip
     assert masked(line)["request_body"] == '{"description": "一杯拿铁", "amount": 1250}'
+
+
+@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+def test_a_zero_in_one_address_takes_no_other_call_out_of_the_log(api: Api, diary: Journal):
+    for path in ("/v1/charges", "/v1/charges/%00"):
+        api.get(path)
+    assert diary.write() == 2
