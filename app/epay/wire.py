@@ -167,14 +167,14 @@ def with_signature(fields: Mapping[str, str], key: str) -> str:
 
 
 def is_success(status: int | None, head: bytes) -> bool:
-    """Whether a shop's answer says that it has heard: 2xx, and "success" alone, first or last.
+    """Whether a shop's answer says that it has heard: 2xx, and "success" first, or last on its line.
 
     Not anywhere in it: ``{"success": false}`` and a page with a class "alert-success" are no receipts.
     """
     if status is None or not 200 <= status < 300:
         return False
     text = head.decode(errors="replace").lstrip("\ufeff").strip().lower()
-    return re.search(r"\Asuccess(?![\w:-])|\bsuccess\Z", text) is not None
+    return re.search(r"\Asuccess(?![\w:-])|[\n>]\s*success\Z", text) is not None
 
 
 def is_web_address(url: str) -> bool:

@@ -64,6 +64,7 @@ def test_a_name_is_cut_between_characters(name):
         (200, b'{"success":true}', False),
         (200, b'<div class="alert-success">', False),
         (200, b"unsuccess", False),
+        (200, b"no success", False),
         (200, b"success_rate: 0", False),
         (500, b"success", False),
         (302, b"success", False),
