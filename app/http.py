@@ -37,6 +37,8 @@ _CHECKED_MAX = 1000
 _NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+", re.ASCII)
 _METHODS = frozenset({"GET", "POST", "PUT", "PATCH", "DELETE"})
 
+_E_TOO_LARGE = 100  # pycurl has no name for it.  Source: curl/curl.h
+
 # What to tell people of a failed exchange: our words, because libcurl's may quote the address.
 _REASONS = {
     pycurl.E_COULDNT_RESOLVE_HOST: "the name does not resolve",
@@ -49,6 +51,7 @@ _REASONS = {
     pycurl.E_RECV_ERROR: "the connection broke while reading",
     pycurl.E_SEND_ERROR: "the connection broke while sending",
     pycurl.E_UNSUPPORTED_PROTOCOL: "not HTTP",
+    _E_TOO_LARGE: "the answer is too long",
 }
 REFUSED = "the address is not public"
 _SUPPRESS_CONNECT_HEADERS = 265  # pycurl has no name for it.  Source: curl/curl.h
@@ -128,7 +131,7 @@ class Sent:
     error: str | None
     duration_ms: int
     head: bytes = b""
-    retry_after: str | None = None
+    retry_after_s: int | None = None  # what the answer asked for, 6 hours at most
 
 
 class Sender:
@@ -147,7 +150,7 @@ class Sender:
         # Each has 20 threads for name lookups, and pycurl cannot set another number.  Ten names whose
         # servers are silent keep them all busy for ten seconds: so strangers have threads of their own.
         self._multis = {False: pycurl.CurlMulti(), True: pycurl.CurlMulti()}
-        self._idle = [_Exchange(guard, proxy, pace_bytes_s) for _ in range(slots)]
+        self._idle = [_Exchange(guard, proxy, pace_bytes_s, keeps_headers=False) for _ in range(slots)]
         self._busy: dict[pycurl.Curl, tuple[_Exchange, Post]] = {}
         self._refused: list[Sent] = []
         self._checked: set[str] = set()  # addresses that have passed
@@ -229,7 +232,7 @@ class Sender:
             error,
             round(curl.getinfo(pycurl.TOTAL_TIME) * 1000),
             bytes(exchange.answer),
-            exchange.headers.get("retry-after"),
+            curl.getinfo(pycurl.RETRY_AFTER) or None,
         )
 
     def _release(self, curl: pycurl.Curl) -> tuple[_Exchange, Post]:
@@ -243,9 +246,15 @@ _Target = tuple[int, int, int, tuple[str, int]]  # family, type, protocol, (addr
 
 
 class _Exchange:
-    """One libcurl handle, reused; its connections stay open between exchanges."""
+    """One libcurl handle, reused; its connections stay open between exchanges.
 
-    def __init__(self, guard: Guard | None, proxy: str = "", pace_bytes_s: int = 0) -> None:
+    Whose answers' headers nobody reads does not keep them: it is a twentieth of a webhook's work.  libcurl
+    ends an answer with more than 300 kB of them.
+    """
+
+    def __init__(
+        self, guard: Guard | None, proxy: str = "", pace_bytes_s: int = 0, *, keeps_headers: bool = True
+    ) -> None:
         self._guard = guard
         self._has_proxy = bool(proxy)
         self.curl = pycurl.Curl()
@@ -257,7 +266,8 @@ class _Exchange:
         self._answer_max_bytes = 0
         for option, value in _FIXED_OPTIONS:
             self.curl.setopt(option, value)
-        self.curl.setopt(pycurl.HEADERFUNCTION, self._on_header)
+        if keeps_headers:
+            self.curl.setopt(pycurl.HEADERFUNCTION, self._on_header)
         self.curl.setopt(pycurl.WRITEFUNCTION, self._on_body)
         if pace_bytes_s:
             self.curl.setopt(pycurl.MAX_SEND_SPEED_LARGE, pace_bytes_s)

@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import quote
 
 import pycurl
 import pytest
@@ -234,8 +235,27 @@ class TestSender:
         sent = outcome(sender, receiver.url("/hang"))
         assert (sent.status, sent.error) == (None, "the connection was closed without an answer")
 
-    def test_retry_after_is_handed_on(self, receiver, sender):
-        assert outcome(sender, receiver.url("/busy/120")).retry_after == "120"
+    @pytest.mark.parametrize(
+        ("header", "expected"),
+        [
+            ("120", 120),
+            ("0", None),
+            ("99999", 6 * 3600),
+            ("9" * 40, None),
+            ("Sat, 21 Nov 2020 11:59:00 GMT", None),
+            ("Sat, 21 Nov 2099 11:59:00 GMT", 6 * 3600),
+            ("Mon, 01 Jan 2024 00:00:00 +" + "9" * 30, None),
+            ("9" * 30 + " Jan 2024 00:00:00 GMT", None),
+            ("soon", None),
+            ("-5", None),
+            ("\xd9\xa1\xd9\xa2", None),
+            ("", None),
+        ],
+    )
+    def test_retry_after_is_seconds_or_a_date(self, receiver, sender, header, expected):
+        """And whatever it holds, nothing is raised: the results of a batch are recorded together."""
+        sent = outcome(sender, receiver.url("/busy/" + quote(header, encoding="latin-1")))
+        assert (sent.status, sent.error, sent.retry_after_s) == (429, None, expected)
 
     def test_redirect_is_not_followed(self, receiver, sender):
         assert outcome(sender, receiver.url("/to/inside")).status == 302

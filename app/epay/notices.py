@@ -30,7 +30,7 @@ from app.ids import is_id, new_id
 from app.queue import Claim, Kind
 from app.runtime import settings
 from app.vault import SealBroken
-from app.webhooks.delivery import gap_after, retry_after_s
+from app.webhooks.delivery import gap_after
 from app.webhooks.outbox import Fact
 
 MARK = "epay_pid"  # in the metadata of a charge: which way it came, for whoever looks at it
@@ -282,7 +282,7 @@ def _conclude(tx: Connection, outcome: Outcome, now: datetime) -> None:
     claim, sent = outcome.errand.claim, outcome.sent
     gap = None
     if not outcome.is_success:
-        gap = gap_after(outcome.errand.number, sent.status, retry_after_s(sent.retry_after, now))
+        gap = gap_after(outcome.errand.number, sent.status, sent.retry_after_s)
     due_at = None if gap is None else now + gap
     is_ours = queue.finish(tx, claim) if due_at is None else queue.put_back(tx, claim, due_at)
     if not is_ours:

@@ -89,7 +89,7 @@ class Courier:
         self._rings: dict[tuple[str, str], str] = {}
         self._record_by_s = 0.0
         self._next_claim_s = 0.0
-        self._found_nothing = False
+        self._found_nothing = self._there_is_more = False
 
     @property
     def is_idle(self) -> bool:
@@ -143,7 +143,9 @@ class Courier:
         if self._claiming is None:
             if self._lanes.waiting >= self._batch or (self._away and now_s < self._next_claim_s):
                 return 0
-            self._claiming = self._desk.submit(claim_parcels, self._batch, self._lease)
+            self._claiming = self._desk.submit(
+                claim_parcels, self._batch, self._lease, looks=not self._there_is_more
+            )
         return self._hear_of_claims(self._claiming) if self._claiming.done() else 0
 
     def _hear_of_claims(self, claiming: Future[tuple[list[Parcel], int]]) -> int:
@@ -157,7 +159,8 @@ class Courier:
                 continue
             self._lanes.join(parcel.endpoint_id, parcel, now_s, is_ailing=parcel.failing_since is not None)
         self._found_nothing = count == 0
-        self._next_claim_s = 0.0 if count == self._batch else now_s + POLL_S
+        self._there_is_more = count == self._batch
+        self._next_claim_s = 0.0 if self._there_is_more else now_s + POLL_S
         return count
 
     def _start(self, parcel: Parcel) -> None:

@@ -11,8 +11,7 @@ from __future__ import annotations
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
-from email.utils import parsedate_to_datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import sqlalchemy as sa
@@ -165,15 +164,17 @@ class Result:
         return self.sent.error is None and self.sent.status in _SUCCESS
 
 
-def claim_parcels(limit: int, lease: timedelta = LEASE) -> tuple[list[Parcel], int]:
+def claim_parcels(limit: int, lease: timedelta = LEASE, *, looks: bool = True) -> tuple[list[Parcel], int]:
     """Take up to ``limit`` due deliveries for a time; what can be sent of them, and how many were taken.
 
     Those that have become pointless, because their endpoint was deleted or disabled, are abandoned;
-    those whose endpoint is in trouble are put back (see ``breaker.py``).
+    those whose endpoint is in trouble are put back (see ``breaker.py``).  It ``looks`` first whether anything
+    is due, because that costs less than to take nothing; not worth it for who has just seen more than enough.
     """
-    with reading() as connection:
-        if not queue.is_due(connection, Kind.DELIVER):
-            return [], 0
+    if looks:
+        with reading() as connection:
+            if not queue.is_due(connection, Kind.DELIVER):
+                return [], 0
     claims = _claim(limit, lease)
     if not claims:
         return [], 0
@@ -249,7 +250,7 @@ def disable_hopeless(results: Sequence[Result]) -> list[tuple[str, str]]:
     ]
 
 
-def gap_after(number: int, status: int | None, retry_after_s: float | None) -> timedelta | None:
+def gap_after(number: int, status: int | None, retry_after_s: int | None) -> timedelta | None:
     """How long to wait after try ``number`` has failed; None when it was the last.  Pure but for jitter.
 
     A receiver that answers 429 or 503 may ask for more time, within bounds.
@@ -258,23 +259,10 @@ def gap_after(number: int, status: int | None, retry_after_s: float | None) -> t
         return None
     gap = GAPS[number - 1]
     if status in _TAKE_IT_EASY and retry_after_s is not None:
-        asked = timedelta(seconds=min(retry_after_s, RETRY_AFTER_MAX.total_seconds() * 48))
+        asked = timedelta(seconds=retry_after_s)
         if asked > gap:
             return min(asked, max(2 * gap, RETRY_AFTER_MAX)) * random.uniform(1, 1 + JITTER)
     return gap * random.uniform(1 - JITTER, 1 + JITTER)
-
-
-def retry_after_s(header: str | None, now: datetime) -> float | None:
-    """A Retry-After header, seconds or a date, in seconds from ``now``; None if it says nothing.  Pure."""
-    if header is None:
-        return None
-    if header.isascii() and header.isdigit():
-        return float(header[:9])
-    try:
-        moment = parsedate_to_datetime(header[:64])
-    except (ValueError, OverflowError):  # the second for numbers that fit no clock
-        return None
-    return ((moment if moment.tzinfo else moment.replace(tzinfo=UTC)) - now).total_seconds()
 
 
 @retried
@@ -356,7 +344,7 @@ def _failed_row(claim: Claim, due_at: datetime | None) -> dict[str, Any]:
 
 def _due_again(result: Result, now: datetime) -> datetime | None:
     sent = result.sent
-    gap = gap_after(result.parcel.number, sent.status, retry_after_s(sent.retry_after, now))
+    gap = gap_after(result.parcel.number, sent.status, sent.retry_after_s)
     return None if gap is None else now + gap
 
 

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from urllib.parse import unquote
 
 
 @dataclass(frozen=True)
@@ -67,7 +68,7 @@ class _Handler(BaseHTTPRequestHandler):
         if kind in ("slow", "trickle", "huge", "hang", "headers", "early"):
             getattr(self, f"_{kind}")()
         elif kind == "busy":
-            self._say(429, b"later", {"Retry-After": self.path.rpartition("/")[2]})
+            self._say(429, b"later", {"Retry-After": unquote(self.path.rpartition("/")[2], "latin-1")})
         elif kind == "to":
             self._say(302, b"", {"Location": f"http://127.0.0.1:{self.receiver.port}/inside"})
         else:
