@@ -22,9 +22,12 @@ from app.charges.states import AttemptState
 from app.config import Settings
 from app.db import transaction
 from app.errors import ProviderRejected, ProviderUnreachable
-from app.merchants import accounts
+from app.merchants import accounts, routing_rules
+from app.merchants.accounts import OpenAccount
 from app.merchants.health import GAPS, OPEN_AFTER, SURE_AFTER
 from app.merchants.models import AccountHealth, AuditEntry
+from app.merchants.routing import Share
+from app.merchants.routing_rules import RuleTerms
 from app.providers.alipay import Alipay
 from app.providers.base import Scene
 from app.queue import Kind
@@ -47,9 +50,9 @@ class Town:
         self.app, self.shop, self.far = app, shop, far
         accounts.disable_account(shop.id, shop.account_id)
         self.apps: dict[str, str] = {}
-        self.first, self.second = [self._open(name) for name in ("老账户", "新账户")]
+        self.first, self.second = [self.open(name) for name in ("老账户", "新账户")]
 
-    def _open(self, name: str) -> str:
+    def open(self, name: str) -> str:
         public_key, private_key = KEYS[name]
         facts = ask("POST", f"{self.far}/control/alipay/apps", json_body={"public_key": public_key}).json
         names = ("app_id", "seller_id", "gateway_url", "alipay_public_key")
@@ -101,6 +104,14 @@ class Town:
         for claim in claims:
             outcomes.follow(claim)
         return len(claims)
+
+
+def all_at_once(work: Callable[[str], None], each: list[str]) -> None:
+    threads = [threading.Thread(target=work, args=(one,)) for one in each]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
 
 
 @pytest.fixture
@@ -157,11 +168,7 @@ def test_a_crowd_leaves_it_together_and_each_charge_is_paid_once(town: Town):
                 except ProviderUnreachable:
                     continue
 
-    threads = [threading.Thread(target=press, args=(charge_id,)) for charge_id in charges]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    all_at_once(press, charges)
     town.mend()
     assert event_types(town.first) == ["provider_account.unhealthy"]
     late = [make_charge(town.shop).id for _ in range(3)]
@@ -216,6 +223,48 @@ def test_who_was_identified_by_an_account_goes_on_there(town: Town):
     assert account.id == town.first
     stranger = routes.account_for(town.shop.id, charge_id, "alipay", livemode=False, known_to="pa_other")
     assert stranger.id == town.second
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_a_browser_that_was_identified_elsewhere_goes_where_the_charge_may_go(town: Town):
+    """It says itself by which account it was identified, perhaps for another charge."""
+    terms = RuleTerms("alipay", "franchise", (Share(town.second, 1),), is_strict=True)
+    rule_id = routing_rules.add_rule(town.shop.id, terms, livemode=False)
+    charge_id = make_charge(town.shop).id
+
+    def account_for(known_to: str) -> OpenAccount:
+        return routes.account_for(town.shop.id, charge_id, "alipay", livemode=False, known_to=known_to)
+
+    assert account_for(town.first).id == town.second
+    assert (account_for(town.second).id, account_for(town.second).rule_id) == (town.second, rule_id)
+    # Begun in a browser on a desk, it goes on there for whoever scans it, and the rule that chose is known.
+    town.press(charge_id)
+    assert account_for(town.first).id == town.second
+    payer = Payer(Scene.MOBILE, "https://pay.example.com/C/x")
+    attempts.start_attempt(charge_id, account_for(town.first), payer)
+    assert [row.routing_rule_id for row in rows_of(Attempt, charge_id=charge_id)] == [rule_id] * 2
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_two_accounts_that_answer_again_are_each_tried_by_one_payment(town: Town, at):
+    third = town.open("新账户")
+    town.leave()
+    town.mend()
+    for account_id in (town.first, town.second):
+        for _ in range(OPEN_AFTER):
+            outcomes.note_refusal(accounts.open_account(account_id), ProviderUnreachable("no answer"))
+    at(GAPS[-1])
+    assert town.work() == 2
+
+    charges, barrier, got = [make_charge(town.shop).id for _ in range(8)], threading.Barrier(8), []
+
+    def press(charge_id: str) -> None:
+        with town.app.app_context():
+            barrier.wait()
+            got.append(routes.account_for(town.shop.id, charge_id, "alipay", livemode=False).id)
+
+    all_at_once(press, charges)
+    assert Counter(got) == {town.first: 1, town.second: 1, third: 6}
 
 
 def test_one_payment_at_a_time_tries_an_account_that_answers_again(town: Town, at):
