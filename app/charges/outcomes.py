@@ -98,13 +98,14 @@ def _note_answer(claim: Claim, *, answers: bool) -> None:
         if was is None:
             queue.put_back(tx, claim, moment(tx) + health.gap_after(row.failed_probes + (not answers)))
             return
-        queue.finish(tx, claim)
         _return(tx, was)
 
 
 def _return(tx: Connection, was: sa.Row[Any]) -> None:
     """A step, and the last: it appends to the audit log."""
     log.info("payments return to an account", account_id=was.account_id)
+    # Should it be left again, it is asked at once, and not when the question of now was due.
+    queue.drop(tx, was.merchant_id, (Kind.ACCOUNT, was.account_id))
     _tell(tx, types.PROVIDER_ACCOUNT_RECOVERED, was)
     incidents.resolve_about(tx, was.merchant_id, kinds=[INCIDENT], subject_ids=[_subject(was)])
     facts = {"left_at": to_rfc3339(was.left_at)}

@@ -44,7 +44,7 @@ _RULES = (
         _rules.c.ended_at.is_(None),
         _charges.c.id == sa.bindparam("charge_id"),
     )
-    .order_by(_rules.c.position)
+    .order_by(_rules.c.position, _rules.c.id)
 )
 # Nobody was shown how to make this payment; whoever is told in this moment comes too late.
 _NEVER_SHOWN = (

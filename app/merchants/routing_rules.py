@@ -76,7 +76,7 @@ def list_rules(merchant_id: str, *, livemode: bool, provider: str | None = None)
     """The rules that hold, disabled ones too, in their order by wallet."""
     query = sa.select(*_rules.c).where(*_standing(merchant_id, livemode, provider))
     with reading() as connection:
-        return list(connection.execute(query.order_by(_rules.c.provider, _rules.c.position)))
+        return list(connection.execute(query.order_by(_rules.c.provider, _rules.c.position, _rules.c.id)))
 
 
 def find_rule(merchant_id: str, rule_id: str) -> sa.Row[Any]:
@@ -191,6 +191,7 @@ def _check_owners(merchant_id: str, terms: RuleTerms, livemode: bool) -> None:
 
 
 def _supersede(tx: Connection, merchant_id: str, rule_id: str, terms: RuleTerms, by: Actor) -> str:
+    _lock(tx, merchant_id)
     old = _end(tx, merchant_id, rule_id)
     new_rule_id = _insert(tx, merchant_id, terms, old.livemode, old.position, by)
     facts = {"before": _told(terms_of(old)), "after": {"superseded_by": new_rule_id, **_told(terms)}}
@@ -232,9 +233,19 @@ def _insert(
 
 def _hold(tx: Connection, merchant_id: str, livemode: bool, provider: str) -> list[sa.Row[Any]]:
     """A wallet's rules in their order; nobody else changes it until the end of the transaction."""
-    tx.execute(sa.select(_merchants.c.id).where(_merchants.c.id == merchant_id).with_for_update())
+    _lock(tx, merchant_id)
     query = sa.select(*_rules.c).where(*_standing(merchant_id, livemode, provider))
     return list(tx.execute(query.order_by(_rules.c.position, _rules.c.id)))
+
+
+def _lock(tx: Connection, merchant_id: str) -> None:
+    """Let nobody else change the order of this merchant's rules.
+
+    Everybody who stores something of a merchant's shares its key: they go on meanwhile, and whoever notes
+    another deed in the audit log does not wait for us who wait for the log.
+    """
+    mine = sa.select(_merchants.c.id).where(_merchants.c.id == merchant_id)
+    tx.execute(mine.with_for_update(key_share=True))
 
 
 def _find(connection: Connection, merchant_id: str, rule_id: str) -> sa.Row[Any]:

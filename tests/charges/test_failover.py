@@ -8,6 +8,7 @@ from __future__ import annotations
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -294,6 +295,18 @@ def test_it_is_returned_to_without_a_payment_once_it_has_answered_for_a_while(to
     assert rows_of(AccountHealth) == []
     at(timedelta(hours=1))
     assert town.work() == 0
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_an_account_that_is_left_again_is_asked_again_at_once(town: Town, at):
+    town.leave()
+    for gap in GAPS:  # until it is asked every five minutes only
+        at(gap)
+        assert town.work() == 1
+    outcomes.note_success(replace(accounts.open_account(town.first), is_ailing=True))
+    town.leave()
+    at(GAPS[0])
+    assert town.work() == 1
 
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
