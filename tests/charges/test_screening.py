@@ -174,6 +174,17 @@ def test_codes_payers_addresses_and_devices_are_counted_apart(merchant, far_side
     ]
 
 
+def test_amounts_count_from_when_they_were_begun_and_not_typed(merchant, far_side, at):
+    """Else a stock of charges, laid in and left until the window is past, would be begun uncounted."""
+    add(merchant, RuleKind.REPEATED_AMOUNT, max_count=1, window_s=300)
+    stock = [typed(merchant) for _ in range(3)]
+    at(timedelta(minutes=6))
+    assert outcome_of(merchant, stock[0].id) == "begun"
+    assert outcome_of(merchant, stock[1].id) == "payment_blocked"
+    at(timedelta(minutes=6))
+    assert outcome_of(merchant, stock[2].id) == "begun"
+
+
 def test_one_subscriber_of_ipv6_is_one_address(merchant, far_side):
     add(merchant, RuleKind.ADDRESS_PACE, max_count=1, window_s=600)
     assert outcome_of(merchant, typed(merchant).id, ip="2001:db8::1") == "begun"
