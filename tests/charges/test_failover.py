@@ -8,6 +8,7 @@ from __future__ import annotations
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
@@ -22,7 +23,7 @@ from app.charges.models import Attempt, Incident
 from app.charges.states import AttemptState
 from app.config import Settings
 from app.db import transaction
-from app.errors import ProviderRejected, ProviderUnreachable
+from app.errors import Conflict, ProviderRejected, ProviderUnreachable
 from app.merchants import accounts, routing_rules
 from app.merchants.accounts import OpenAccount
 from app.merchants.health import GAPS, OPEN_AFTER, SURE_AFTER
@@ -178,6 +179,24 @@ def test_a_crowd_leaves_it_together_and_each_charge_is_paid_once(town: Town):
     paid = Counter(row.charge_id for row in rows_of(Attempt) if row.received_minor is not None)
     assert set(paid.values()) == {1}
     assert set(late) <= set(paid)
+
+
+def test_one_charge_is_begun_at_one_account_however_many_press_while_they_change(town: Town):
+    """Each pressed at a moment when another account was the one: the first who begins decides."""
+    charge_id, barrier = make_charge(town.shop).id, threading.Barrier(6)
+
+    def press(account_id: str) -> None:
+        with town.app.app_context():
+            account = accounts.open_account(account_id)
+            barrier.wait()
+            with suppress(Conflict):
+                attempts.start_attempt(
+                    charge_id, account, Payer(Scene.DESKTOP, "https://pay.example.com/C/x")
+                )
+
+    all_at_once(press, [town.first, town.second] * 3)
+    begun = [row for row in rows_of(Attempt) if row.state == AttemptState.STARTED]
+    assert len(begun) == 1
 
 
 def test_after_an_unknown_outcome_the_same_charge_goes_on_where_it_was(town: Town, at):
