@@ -6,14 +6,14 @@ disables one has another take its place.  Only its place in the order moves.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
-from app.db import moment, reading, retried, table_of, transaction
+from app.db import is_among, moment, reading, retried, table_of, transaction
 from app.errors import Conflict, InvalidRequest, NotFound
 from app.ids import new_id
 from app.merchants import accounts, audit, stores
@@ -83,6 +83,17 @@ def find_rule(merchant_id: str, rule_id: str) -> sa.Row[Any]:
     """One rule, even one that has ended.  Raises NotFound."""
     with reading() as connection:
         return _find(connection, merchant_id, rule_id)
+
+
+def names_of(merchant_id: str, rule_ids: Collection[str]) -> dict[str, str]:
+    """The names of rules by their ids, even of those that have ended."""
+    if not rule_ids:
+        return {}
+    query = sa.select(_rules.c.id, _rules.c.name).where(
+        _rules.c.merchant_id == merchant_id, is_among(_rules.c.id, "ids")
+    )
+    with reading() as connection:
+        return {row.id: row.name for row in connection.execute(query, {"ids": list(rule_ids)})}
 
 
 def rule_of(row: sa.Row[Any]) -> Rule:
