@@ -79,6 +79,12 @@ def note_failure(tx: Connection, merchant_id: str, account_id: str, reason: str)
     return tx.execute(sa.update(_health).where(*mine).values(left_at=now).returning(*_health.c)).one()
 
 
+def be_patient(tx: Connection, merchant_id: str, account_id: str, often: int) -> None:
+    """An account that payments have just left was left so often lately: ask it the later.  A step."""
+    if often:
+        tx.execute(sa.update(_health).where(*_own(merchant_id, account_id)).values(failed_probes=often))
+
+
 def note_success(tx: Connection, merchant_id: str, account_id: str) -> sa.Row[Any] | None:
     """A payment began well through an account that had failed.  A step.
 

@@ -317,13 +317,25 @@ def test_it_is_returned_to_without_a_payment_once_it_has_answered_for_a_while(to
 
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
-def test_an_account_that_is_left_again_is_asked_again_at_once(town: Town, at):
+def test_an_account_that_comes_and_goes_stays_away_longer_each_time(town: Town, at):
+    """It answers what it is asked, and fails the payments of one product, say: each leaving is told."""
     town.leave()
     for gap in GAPS:  # until it is asked every five minutes only
         at(gap)
         assert town.work() == 1
-    outcomes.note_success(replace(accounts.open_account(town.first), is_ailing=True))
-    town.leave()
+    account = replace(accounts.open_account(town.first), is_ailing=True)
+    for gap in GAPS[1:4]:
+        outcomes.note_success(account)
+        for _ in range(OPEN_AFTER):
+            outcomes.note_refusal(account, ProviderUnreachable("no answer"))
+        at(gap / 2)
+        assert town.work() == 0
+        at(gap / 2)
+        assert town.work() == 1  # and not when the old question was due
+    at(timedelta(hours=1))
+    outcomes.note_success(account)
+    for _ in range(OPEN_AFTER):
+        outcomes.note_refusal(account, ProviderUnreachable("no answer"))
     at(GAPS[0])
     assert town.work() == 1
 
