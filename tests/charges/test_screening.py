@@ -207,6 +207,19 @@ def test_a_block_is_told_once_and_explained(merchant, far_side):
     assert rows_of(Attempt) == [] == far_side.calls
 
 
+@one_database
+def test_who_presses_on_and_on_holds_up_nobody_else(merchant, far_side, monkeypatch):
+    """Not by the gate, which all payments of a shop pass one after the other."""
+    add(merchant, RuleKind.PAYMENT_AMOUNT, max_amount_minor=1000)
+    charge = make_charge(merchant)
+    for _ in range(screening.STOPS_MAX):
+        assert outcome_of(merchant, charge.id) == "payment_blocked"
+    monkeypatch.setattr(risk_rules, "lock_gate", None)
+    with pytest.raises(Conflict, match="too often"):
+        begin(merchant, charge.id)
+    assert row_of(RiskDecision).times == screening.STOPS_MAX
+
+
 def test_a_note_lets_pass_and_is_kept(merchant, far_side):
     add(merchant, RuleKind.PAYMENT_AMOUNT, Action.NOTE, max_amount_minor=1000)
     charge = make_charge(merchant)
