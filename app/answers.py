@@ -26,6 +26,7 @@ from pydantic_core.core_schema import ValidationInfo
 from werkzeug.exceptions import UnsupportedMediaType
 
 from app import versions
+from app.clock import day_of
 from app.errors import InvalidRequest
 from app.qr import render
 from app.qr.encode import Level, matrix_for
@@ -66,6 +67,7 @@ PublicId = Annotated[str, AfterValidator(lambda text: text if text.isascii() and
 
 def _utc(moment: datetime) -> datetime:
     try:
+        day_of(moment)  # which every page shows it by
         return moment.astimezone(UTC)
     except OverflowError:
         raise ValueError("the time is out of range") from None

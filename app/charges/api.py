@@ -343,7 +343,9 @@ class ChargeAnswer(BaseModel):
     )
     refunds: dict[str, Any] | None = optional("With expand[]=refunds: the latest ten, newest first.")
     latest_attempt: dict[str, Any] | None = Field(
-        None, description="With expand[]=latest_attempt: the last try in a wallet; null if there was none."
+        None,
+        description="With expand[]=latest_attempt: the last try in a wallet; null if there was none.  Its "
+        "`routing_rule` chose its `provider_account`; null: none did, and it was the first that worked.",
     )
 
 

@@ -99,13 +99,13 @@ def start_attempt(charge_id: str, account: OpenAccount, payer: Payer) -> Started
     number, which the networks answer alike; all others are closed at their providers first.  A number
     that its provider will not open again is retired, and another taken: once, the shopper presses again.
 
-    Raises NotFound, Conflict (not payable any more), PaymentStopped (by a rule of the merchant's, and no
-    attempt was made), ProviderRejected (a definite no; the attempt is FAILED) or ProviderUnreachable (the
-    attempt stays STARTED, and the worker asks about it).
+    Raises NotFound, Conflict (not payable any more, or just begun elsewhere), PaymentStopped (by a rule of
+    the merchant's, and no attempt was made), ProviderRejected (a definite no; the attempt is FAILED) or
+    ProviderUnreachable (the attempt stays STARTED, and the worker asks about it).
     """
-    _retire_others(charge_id, account, payer)
+    known = _retire_others(charge_id, account, payer)
     with transaction() as tx:
-        charge, attempt = _store(tx, charge_id, account, payer)
+        charge, attempt = _store(tx, charge_id, account, payer, known)
         now = moment(tx)
     if isinstance(attempt, Screened):
         raise attempt.refusal()
@@ -114,7 +114,7 @@ def start_attempt(charge_id: str, account: OpenAccount, payer: Payer) -> Started
     except NumberTaken:
         _make_way(attempt)
     with transaction() as tx:
-        charge, other = _store(tx, charge_id, account, payer, instead_of=attempt.id)
+        charge, other = _store(tx, charge_id, account, payer, known, instead_of=attempt.id)
         now = moment(tx)
     if isinstance(other, Screened):
         raise other.refusal()
@@ -271,8 +271,8 @@ _COUNT = sa.select(sa.func.count()).where(
 )
 
 
-def _retire_others(charge_id: str, account: OpenAccount, payer: Payer) -> None:
-    """Close what is open elsewhere, or of somebody else, before there is more of it.
+def _retire_others(charge_id: str, account: OpenAccount, payer: Payer) -> frozenset[str]:
+    """Close what is open elsewhere, or of somebody else, before there is more of it; what was open.
 
     If one of them turns out paid, so does the charge, and ``_store`` says so.
     """
@@ -283,6 +283,7 @@ def _retire_others(charge_id: str, account: OpenAccount, payer: Payer) -> None:
             # What cannot be closed now is left to the rule for double payments in settle.py.
             with suppress(ProviderUnreachable):
                 retire(other)
+    return frozenset(each.id for each in tries)
 
 
 def _make_way(attempt: sa.Row[Any]) -> None:
@@ -307,6 +308,11 @@ def _taken_up(tries: list[sa.Row[Any]], account: OpenAccount, payer: Payer) -> s
     return None
 
 
+def _is_beside(attempt: sa.Row[Any], account: OpenAccount) -> bool:
+    """Whether it is of the same wallet, through another account.  Pure."""
+    return attempt.account_id != account.id and attempt.provider == account.provider.info.code
+
+
 def _has_step(attempt: sa.Row[Any], now: datetime) -> bool:
     """Whether the payer may be shown what to do, as it is stored.  Pure."""
     return attempt.next_step is not None and is_fresh(attempt.step_expires_at, attempt.expires_at, now)
@@ -321,13 +327,20 @@ _IS_WANTED = sa.exists().where(
 
 
 def _store(
-    tx: Connection, charge_id: str, account: OpenAccount, payer: Payer, *, instead_of: str | None = None
+    tx: Connection,
+    charge_id: str,
+    account: OpenAccount,
+    payer: Payer,
+    known: frozenset[str],
+    *,
+    instead_of: str | None = None,
 ) -> tuple[sa.Row[Any], sa.Row[Any] | Screened]:
     """The locked charge, and this payer's open attempt: found, or made now, unless a rule stops it.
 
-    An attempt that is taken up again was judged when it was made.  ``instead_of`` is one whose number is
-    spent: it is found only if it has something to show all the same, and those before it, which were
-    retired, not at all.
+    An attempt that is taken up again was judged when it was made.  ``known`` are those that were open before
+    and were to be closed.  ``instead_of`` is one whose number is spent: it is found only if it has something
+    to show all the same, and those before it, which were retired, not at all.  Raises Conflict if another
+    account of this wallet was begun at meanwhile.
     """
     charge, tries = lock_payable(tx, charge_id, account)
     now = moment(tx)
@@ -338,6 +351,8 @@ def _store(
     attempt = _taken_up(tries, account, payer)
     if attempt is not None:
         return charge, attempt
+    if any(each.id not in known and _is_beside(each, account) for each in tries):
+        raise Conflict("another account has just been begun at: try again", code="charge_in_payment")
     key = payer_key(account.id, payer.payer_id)
     screened = screening.screen(tx, charge, account, Visitor(payer.scene, payer.ip, payer.device, key))
     if screened.stopped_by is not None:

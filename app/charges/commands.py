@@ -16,6 +16,9 @@ METADATA_KEYS_MAX, METADATA_KEY_CHARS_MAX, METADATA_VALUE_CHARS_MAX = 20, 40, 50
 URL_CHARS_MAX = 2048
 EXPIRES_IN_S_MIN, EXPIRES_IN_S_MAX = 60, 15 * 86400  # Alipay's timeout_express ends at 15 days
 EXPIRES_IN_S_DEFAULT = 7200  # as long as the wallets' own codes live
+# At a printed code: long enough to choose a wallet and pay; what a shopper who walks away holds back of a
+# limited code comes back then.
+AT_CODE_S = 900
 
 _ORDER_NO = re.compile(r"[!-~]{1,64}", re.ASCII)
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")

@@ -12,6 +12,7 @@ import sqlalchemy as sa
 
 from app.charges import attempts, decisions, incidents, lifecycle, refund_search, statements
 from app.charges.states import ChargeState
+from app.merchants import accounts, routing_rules
 from app.webhooks import history
 from app.webhooks.history import DeliveryStory, Page
 
@@ -63,6 +64,8 @@ class Dossier:
     charge: sa.Row[Any]
     was_canceled: bool  # it may be paid all the same, by a person's decision
     attempts: list[sa.Row[Any]]
+    accounts: dict[str, tuple[str, str]]  # provider and name of those of its mode, by id
+    rules: dict[str, str]  # names of those that chose accounts, by id
     refunds: list[sa.Row[Any]]
     incidents: list[sa.Row[Any]]
     deliveries: list[DeliveryStory]
@@ -95,8 +98,18 @@ def compile_dossier(merchant_id: str, charge_id: str) -> Dossier:
     for witness in _witnesses.values():
         steps += witness(merchant_id, charge.id)
     steps.sort(key=lambda step: (step.at.replace(microsecond=0), _RANK[step.turn]))
-    entries = statements.entries_of_attempts(merchant_id, [row.id for row in tried])
-    return Dossier(charge, was_canceled, tried, returned, raised, told, entries, steps)
+    return Dossier(
+        charge,
+        was_canceled,
+        tried,
+        accounts.names_of(merchant_id, livemode=charge.livemode),
+        routing_rules.names_of(merchant_id, {row.routing_rule_id for row in tried if row.routing_rule_id}),
+        returned,
+        raised,
+        told,
+        statements.entries_of_attempts(merchant_id, [row.id for row in tried]),
+        steps,
+    )
 
 
 def _own_steps(charge: sa.Row[Any], was_canceled: bool) -> list[Step]:

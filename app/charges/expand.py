@@ -90,6 +90,8 @@ def attempt_json(attempt: sa.Row[Any]) -> dict[str, Any]:
         "object": "attempt",
         "provider": attempt.provider,
         "scene": attempt.scene,
+        "provider_account": attempt.account_id,
+        "routing_rule": attempt.routing_rule_id,
         "status": attempt.state,
         "out_trade_no": attempt.out_trade_no,
         "provider_ref": attempt.provider_ref,

@@ -40,6 +40,16 @@ def raise_incident(
         log.critical("incident", kind=kind, subject_id=subject_id, charge_id=charge_id, detail=detail)
 
 
+def count_between(tx: Connection, merchant_id: str, *, kind: str, first: str, last: str) -> int:
+    """How many were raised about subjects from this one to that, in their order.  A step."""
+    query = sa.select(sa.func.count()).where(
+        _incidents.c.merchant_id == merchant_id,
+        _incidents.c.kind == kind,
+        _incidents.c.subject_id.between(first, last),
+    )
+    return int(tx.execute(query).scalar_one())
+
+
 def list_open(
     merchant_id: str, *, before: str | None = None, limit: int = 20
 ) -> tuple[list[sa.Row[Any]], bool]:

@@ -5,6 +5,7 @@ Only failures write, and the first payment after one; see ``merchants/health.py`
 
 from __future__ import annotations
 
+from datetime import datetime, timedelta
 from typing import Any
 
 import sqlalchemy as sa
@@ -28,6 +29,7 @@ from app.webhooks import types
 from app.webhooks.outbox import Fact, emit, next_sequence
 
 INCIDENT = "account_left"
+LATELY = timedelta(hours=1)
 # The shopper's own doing, which a network may say with an answer that proves nothing.
 _OF_SHOPPERS = frozenset({"USERPAYING"})
 
@@ -72,7 +74,11 @@ def _note_failure(account: OpenAccount, reason: str) -> None:
             return
         now = moment(tx)
         log.error("payments leave an account", account_id=account.id, reason=reason)
-        queue.put_once(tx, Kind.ACCOUNT, account.merchant_id, account.id, now + health.gap_after(0))
+        # What fails for some payments alone answers the harmless question, and would come and go for ever.
+        since, until = _subject(account.id, now - LATELY), _subject(account.id, now)
+        often = incidents.count_between(tx, account.merchant_id, kind=INCIDENT, first=since, last=until)
+        health.be_patient(tx, account.merchant_id, account.id, often)
+        queue.put_once(tx, Kind.ACCOUNT, account.merchant_id, account.id, now + health.gap_after(often))
         _tell(tx, types.PROVIDER_ACCOUNT_UNHEALTHY, row)
         facts = {"failures": row.failures, "reason": reason}
         audit.append(tx, account.merchant_id, SERVER, Action.PROVIDER_LEFT, account.id, after=facts)
@@ -98,15 +104,18 @@ def _note_answer(claim: Claim, *, answers: bool) -> None:
         if was is None:
             queue.put_back(tx, claim, moment(tx) + health.gap_after(row.failed_probes + (not answers)))
             return
-        queue.finish(tx, claim)
         _return(tx, was)
 
 
 def _return(tx: Connection, was: sa.Row[Any]) -> None:
     """A step, and the last: it appends to the audit log."""
     log.info("payments return to an account", account_id=was.account_id)
+    # Should it be left again, it is asked at once, and not when the question of now was due.
+    queue.drop(tx, was.merchant_id, (Kind.ACCOUNT, was.account_id))
     _tell(tx, types.PROVIDER_ACCOUNT_RECOVERED, was)
-    incidents.resolve_about(tx, was.merchant_id, kinds=[INCIDENT], subject_ids=[_subject(was)])
+    incidents.resolve_about(
+        tx, was.merchant_id, kinds=[INCIDENT], subject_ids=[_subject(was.account_id, was.left_at)]
+    )
     facts = {"left_at": to_rfc3339(was.left_at)}
     audit.append(tx, was.merchant_id, SERVER, Action.PROVIDER_RETURNED, was.account_id, after=facts)
 
@@ -122,13 +131,18 @@ def _tell(tx: Connection, event_type: str, row: sa.Row[Any]) -> None:
         why = row.reason or "no answer"
         detail = f"{account.name}: {row.failures} payments in a row could not begin ({why})"
         incidents.raise_incident(
-            tx, row.merchant_id, kind=INCIDENT, subject_id=_subject(row), charge_id=None, detail=detail
+            tx,
+            row.merchant_id,
+            kind=INCIDENT,
+            subject_id=_subject(row.account_id, row.left_at),
+            charge_id=None,
+            detail=detail,
         )
 
 
-def _subject(row: sa.Row[Any]) -> str:
+def _subject(account_id: str, left_at: datetime) -> str:
     """Each time that it is left is a thing of its own."""
-    return f"{row.account_id}:{int(row.left_at.timestamp())}"
+    return f"{account_id}:{int(left_at.timestamp())}"
 
 
 def account_json(account: sa.Row[Any], row: sa.Row[Any] | None) -> dict[str, Any]:

@@ -64,7 +64,6 @@ class Past(NamedTuple):
     by_shopper: bool
     code_id: str | None
     order_no: str | None
-    created_at: datetime
     paid_at: datetime | None
 
 
@@ -198,8 +197,7 @@ class Memory:
         ask = self._asked[1]
         sort = _sort_of(ask)
         if ask.of not in _DAYS:
-            when = start.created_at if ask.of is Count.AMOUNTS else start.started_at
-            self._windows[sort].add(when, start.charge_id)
+            self._windows[sort].add(start.started_at, start.charge_id)
             return
         if start.charge_id not in self._open[sort]:
             self._open[sort][start.charge_id] = start.amount_minor
@@ -298,7 +296,6 @@ _PAST = (
         _charges.c.amount_by_shopper,
         _charges.c.qr_code_id,
         _charges.c.merchant_order_no,
-        _charges.c.created_at,
         _charges.c.paid_at,
     )
     .join(

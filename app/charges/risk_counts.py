@@ -13,13 +13,15 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
-from app.charges.commands import EXPIRES_IN_S_MAX
+from app.charges.commands import AT_CODE_S, EXPIRES_IN_S_MAX
 from app.charges.models import Attempt, Charge
 from app.db import UTCDateTime, table_of
 from app.merchants.risk import Ask, Count, Counter, Tally
 
 # What is paid today was made, and begun, at most so long ago.  Nobody asks about an attempt for longer.
 LOOK_BACK = timedelta(seconds=EXPIRES_IN_S_MAX, days=1)
+# The same of amounts that shoppers type, which they do at printed codes alone.
+TYPED_LOOK_BACK = timedelta(seconds=AT_CODE_S)
 
 _charges, _attempts = table_of(Charge), table_of(Attempt)
 _of_charge = sa.and_(
@@ -48,6 +50,7 @@ def counter(tx: Connection, merchant_id: str, charge_id: str, *, livemode: bool)
         params: dict[str, Any] = {**own, "since": ask.since, "currency": ask.currency}
         if ask.of is Count.AMOUNTS:
             params |= {"low": ask.low_minor, "high": ask.high_minor, "step": ask.step_minor}
+            params["before"] = ask.since - TYPED_LOOK_BACK
         elif ask.of is not Count.DAY:
             params["key"] = ask.key
         if ask.of in (Count.CODE_DAY, Count.PAYER_DAY):
@@ -109,11 +112,11 @@ _STATEMENTS = {
     Count.DEVICE: _of_window("device_key"),
     Count.AMOUNTS: sa.select(sa.func.count(), sa.literal_column("0")).where(
         _charges.c.amount_by_shopper,
-        _charges.c.created_at > _SINCE,
+        _charges.c.created_at > _BEFORE,
         # Not the bare column, whose index has all the amounts there ever were.
         (_charges.c.amount_minor + sa.literal_column("0")).between(sa.bindparam("low"), sa.bindparam("high")),
         _charges.c.amount_minor % sa.bindparam("step", type_=sa.BigInteger()) == 0,
         *_MINE,
-        sa.exists().where(_of_charge),
+        sa.exists().where(_of_charge, _attempts.c.started_at > _SINCE),
     ),
 }

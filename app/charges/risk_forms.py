@@ -21,19 +21,22 @@ def kind_of(text: str) -> RuleKind | None:
     return RuleKind(text) if text in set(RuleKind) else None
 
 
-def read_rule(kind: RuleKind, fields: Mapping[str, str]) -> Rule:
-    """What was written.  Raises InvalidRequest naming the form's field."""
+def read_rule(kind: RuleKind, fields: Mapping[str, str], currency: str = CURRENCY) -> Rule:
+    """What was written; ``currency`` is that of the rule whose place it takes.
+
+    Raises InvalidRequest naming the form's field.
+    """
     terms: dict[str, Any] = {}
     for name in FIELDS[kind].all:
         text = fields.get(field_of(name), "").strip()
         if text:
-            terms[name] = _read(name, text)
+            terms[name] = _read(name, text, currency)
     try:
         return Rule(
             kind,
             _action(fields.get("action", "")),
             Terms(**terms),
-            CURRENCY,
+            currency,
             fields.get("name", "").strip(),
             valid_from=_day(fields, "valid_from"),
             valid_until=_day(fields, "valid_until", after=1),
@@ -70,7 +73,7 @@ def field_of(name: str) -> str:
     return "window" if name == "window_s" else name.removesuffix("_minor")
 
 
-def _read(name: str, text: str) -> Any:
+def _read(name: str, text: str, currency: str) -> Any:
     if name == "entries":
         return tuple(line.strip() for line in text.splitlines() if line.strip())
     if name == "on":
@@ -79,7 +82,7 @@ def _read(name: str, text: str) -> Any:
         return On(text)
     if name.endswith("_minor"):
         try:
-            return amount_of(text, CURRENCY).minor
+            return amount_of(text, currency).minor
         except InvalidRequest:
             raise InvalidRequest("not an amount", param=field_of(name)) from None
     if not (text.isascii() and text.isdigit() and len(text) <= 9):

@@ -165,7 +165,7 @@ def _written(kind: RuleKind, before: Any) -> Response:
         form = asked if "change" in asked or before is None else risk_forms.written(rule_of(before))
         return _form(kind, before, form)
     try:
-        rule = risk_forms.read_rule(kind, asked)
+        rule = risk_forms.read_rule(kind, asked, _currency_of(before))
     except InvalidRequest as error:
         return _form(kind, before, asked, _faults(error), 400)
     found = rehearsal.rehearse(me().merchant_id, rule, livemode=livemode())
@@ -178,7 +178,7 @@ def _written(kind: RuleKind, before: Any) -> Response:
 def _put(kind: RuleKind, before: Any) -> Response | BaseResponse:
     who, mode, form = me().merchant_id, livemode(), request.form.to_dict()
     try:
-        rule = risk_forms.read_rule(kind, form)
+        rule = risk_forms.read_rule(kind, form, _currency_of(before))
         with transaction() as tx:
             if before is None:
                 made = risk_rules.add_rule(tx, who, rule, livemode=mode, by=actor())
@@ -189,6 +189,10 @@ def _put(kind: RuleKind, before: Any) -> Response | BaseResponse:
     except Conflict as refusal:
         return redirect(url_for("risk.list_rules", notice=refusal.code), 303)
     return redirect(url_for("risk.show_rule", risk_rule_id=made.id, notice="risk_rule_added"), 303)
+
+
+def _currency_of(before: Any) -> str:
+    return risk_forms.CURRENCY if before is None else str(before.currency)
 
 
 def _form(

@@ -44,7 +44,7 @@ _RULES = (
         _rules.c.ended_at.is_(None),
         _charges.c.id == sa.bindparam("charge_id"),
     )
-    .order_by(_rules.c.position)
+    .order_by(_rules.c.position, _rules.c.id)
 )
 # Nobody was shown how to make this payment; whoever is told in this moment comes too late.
 _NEVER_SHOWN = (
@@ -64,41 +64,45 @@ def account_for(
     """The account at this provider that the charge is to be paid through now.  Calls out where a try at a
     failing account may be ended.
 
-    ``known_to`` is the account that has identified the payer, who is nobody at another.  Raises NotFound
-    where there is none, or none that a strict rule allows.
+    ``known_to`` is the account that has identified the payer, who is nobody at another.  A browser says so,
+    so it is taken only where the charge may go.  Raises NotFound where there is none, or none that a strict
+    rule allows.
     """
     usable = accounts.list_usable(merchant_id, provider, livemode=livemode)
     known = {each.id: each for each in usable}
-    if known_to in known:
-        return accounts.open_usable(known[known_to])
-    begun, over = _begun_at(merchant_id, charge_id, usable) if len(usable) > 1 else (None, {})
+    begun, over = _begun_at(merchant_id, charge_id, usable)
     if begun is not None:
-        return accounts.open_usable(begun)
+        return accounts.open_usable(known[begun.account_id], begun.routing_rule_id)
     payment, rules = _asked(merchant_id, charge_id, provider, livemode=livemode)
     decision = routing.decide(payment, rules, _candidates(usable, over))
-    if decision.chosen is not None and _must_yield(known[decision.chosen], usable):
-        decision = routing.decide(
-            payment, rules, _candidates(usable, over | {decision.chosen: Standing.LEFT})
-        )
-    if decision.chosen is None:
+    rule_id = decision.rule.id if decision.rule else None
+    if known_to is not None and known_to in decision.order and known_to not in over:
+        return accounts.open_usable(known[known_to], rule_id)
+    chosen = decision.chosen
+    while chosen is not None and chosen not in over and _must_yield(known[chosen], usable):
+        over[chosen] = Standing.LEFT
+        chosen = routing.decide(payment, rules, _candidates(usable, over)).chosen
+    if chosen is None:
         raise NotFound("this merchant has no such account")
-    return accounts.open_usable(known[decision.chosen], decision.rule.id if decision.rule else None)
+    return accounts.open_usable(known[chosen], rule_id)
 
 
 def _begun_at(
     merchant_id: str, charge_id: str, usable: Sequence[Usable]
-) -> tuple[Usable | None, dict[str, Standing]]:
-    """Where the charge was begun and must go on; else where its try has ended now, which is no place for
-    this shopper to try again."""
-    known = {each.id: each for each in usable}
+) -> tuple[sa.Row[Any] | None, dict[str, Standing]]:
+    """The attempt that must go on; else where one has ended now, which is no place for this shopper to try
+    again."""
     over: dict[str, Standing] = {}
+    if len(usable) < 2:
+        return None, over
+    known = {each.id: each for each in usable}
     others_work = any(each.standing is Standing.WELL for each in usable)
     for attempt in reversed(attempts.open_attempts(merchant_id, charge_id)):
         account = known.get(attempt.account_id)
         if account is None:  # another wallet, or disabled since: ``start_attempt`` ends that
             continue
         if account.standing is Standing.WELL or not others_work or not _is_ended(account, attempt):
-            return account, {}
+            return attempt, {}
         over[account.id] = Standing.LEFT
     return None, over
 

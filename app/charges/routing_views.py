@@ -73,8 +73,10 @@ def add_rule() -> Response | BaseResponse:
 
 @bp.get("/rules/<routing_rule_id>")
 def edit_rule(routing_rule_id: str) -> Response:
-    """The form as the rule is."""
-    row = _find(routing_rule_id)
+    """The form as the rule is; of one that has ended, which old payments still name, what it said."""
+    row = _find(routing_rule_id, ended=True)
+    if row.ended_at is not None:
+        return _ended_page(row)
     return _form_page(row.provider, _shown(row), rule=row)
 
 
@@ -119,10 +121,10 @@ def _back() -> BaseResponse:
     return redirect(url_for("routing.show", notice="saved"), 303)
 
 
-def _find(routing_rule_id: str) -> sa.Row[Any]:
-    """A rule of this mode that has not ended.  Raises NotFound."""
+def _find(routing_rule_id: str, *, ended: bool = False) -> sa.Row[Any]:
+    """A rule of this mode that has not ended, or may have.  Raises NotFound."""
     row = routing_rules.find_rule(me().merchant_id, routing_rule_id)
-    if row.livemode != livemode() or row.ended_at is not None:
+    if row.livemode != livemode() or (row.ended_at is not None and not ended):
         raise NotFound("no such rule, or it has ended")
     return row
 
@@ -176,6 +178,18 @@ def _form_page(
         faults=faults or {},
     )
     return make_response(page, status)
+
+
+def _ended_page(rule: sa.Row[Any]) -> Response:
+    who, mode = me().merchant_id, livemode()
+    page = render_template(
+        "dashboard/routing_ended.html",
+        rule=rule,
+        names={account_id: name for account_id, (_, name) in accounts.names_of(who, livemode=mode).items()},
+        stores=stores.names_of(who, livemode=mode),
+        hour_of=_hour_of,
+    )
+    return make_response(page)
 
 
 def _currencies() -> list[str]:

@@ -21,7 +21,7 @@ from app.charges.models import Attempt, Charge
 from app.charges.present import charge_fact
 from app.charges.states import Review
 from app.db import insert_or_skip, moment, reading, retried, table_of, transaction
-from app.errors import PaymentStopped
+from app.errors import Conflict, PaymentStopped
 from app.ids import new_id
 from app.merchants import risk_rules
 from app.merchants.accounts import OpenAccount
@@ -34,6 +34,8 @@ from app.webhooks.outbox import emit
 
 # Whence somebody paid is of use while a rule counts it, or is tried; who it was is then forgotten.
 NAMES_KEPT_FOR = timedelta(days=31)
+# Each press that is stopped holds the gate for a moment, and the address of one page is all it takes.
+STOPS_MAX = 50  # of one charge
 DIGEST_CHARS = 32
 _SLICE = 500
 
@@ -77,9 +79,13 @@ def screen(tx: Connection, charge: sa.Row[Any], account: OpenAccount, visitor: V
     locks the charge and stores the attempt.
 
     Costs no statement where the merchant has no rules: ``charge.live_rules`` came with the charge.
+    Raises Conflict for a charge that was stopped too often.
     """
     if not charge.live_rules:
         return PASSED
+    stops = tx.execute(_STOPS, {"merchant_id": charge.merchant_id, "charge_id": charge.id}).scalar()
+    if (stops or 0) >= STOPS_MAX:
+        raise Conflict("this charge was tried too often", code="too_many_attempts")
     risk_rules.lock_gate(tx, charge.merchant_id, livemode=charge.livemode)
     now = moment(tx)
     rules = risk_rules.rules_in_force(tx, charge.merchant_id, now, livemode=charge.livemode)
@@ -255,6 +261,11 @@ def risk_json(decision: sa.Row[Any]) -> dict[str, Any]:
     return {"decision": decision.id, **dict(zip(names, values, strict=True))}
 
 
+_STOPS = sa.select(sa.func.max(_decisions.c.times)).where(
+    _decisions.c.merchant_id == sa.bindparam("merchant_id"),
+    _decisions.c.charge_id == sa.bindparam("charge_id"),
+    _decisions.c.action == Action.BLOCK,
+)
 _AGAIN = (
     sa.update(_decisions)
     .where(

@@ -113,17 +113,16 @@ def pay(token: str) -> Response:
         return _see_other(_here(token, visit.said_scene))
     who, held, browser = None, visit.held, device.device_of(request.cookies.get(DEVICE_COOKIE, ""))
     try:
+        known_to = _identified_at(visit)
         account = routes.account_for(
-            opened.merchant_id,
-            opened.charge_id,
-            wallet,
-            livemode=opened.livemode,
-            known_to=_identified_at(visit),
+            opened.merchant_id, opened.charge_id, wallet, livemode=opened.livemode, known_to=known_to
         )
+        # Known to another account the payer is nobody at this one, and is asked about anew.
+        visit = replace(visit, identified=known_to == account.id)
         away = _identification(token, opened, account, visit)
         if away is not None:
             return away
-        payer_id = _payer_id(account)
+        payer_id = account.provider.payer_from(request.args.to_dict()) if visit.identified else None
         who = payer_key(account.id, payer_id)
         payer = Payer(visit.scene, _return_url(token, visit), request.remote_addr, payer_id, held, browser)
         started = attempts.start_attempt(opened.charge_id, account, payer)
@@ -190,11 +189,6 @@ def _identification(
 def _identified_at(visit: Visit) -> str | None:
     """The account that this browser was sent away by, if it comes back identified."""
     return f"pa_{request.args['state'][STATE_CHARS:]}" if visit.identified else None
-
-
-def _payer_id(account: accounts.OpenAccount) -> str | None:
-    """Who pays, if this browser comes from being identified.  Raises ProviderError."""
-    return account.provider.payer_from(request.args.to_dict()) if _is_identified() else None
 
 
 def _begun_by(who: str | None, opened: Opened) -> set[str]:

@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from sqlalchemy import Connection
 
 from app.charges import topups
-from app.charges.commands import NewCharge
+from app.charges.commands import AT_CODE_S, NewCharge
 from app.charges.lifecycle import create_charge
 from app.charges.models import Charge
 from app.charges.states import ChargeState
@@ -28,9 +28,6 @@ from app.merchants.models import Brand, Merchant, Store
 from app.money import Money
 from app.qr.short_code import parse_code
 
-# Long enough to choose a wallet and pay; what a shopper who walks away holds back of a limited code comes
-# back then.
-CHARGE_LIFE_S = 900
 # Charges of one code that wait to be paid.  A crowd before a stage stays below it; somebody who begins
 # charges for the sake of it does not get beyond.
 PENDING_MAX = 500
@@ -88,7 +85,7 @@ def begin_charge(
             member_id,
             amount.minor,
             description_of(row),
-            expires_in_s=CHARGE_LIFE_S,
+            expires_in_s=AT_CODE_S,
             qr_code_id=row.id,
             store_id=row.store_id,
         )
@@ -97,7 +94,7 @@ def begin_charge(
     new = NewCharge(
         amount,
         description_of(row),
-        expires_in_s=CHARGE_LIFE_S,
+        expires_in_s=AT_CODE_S,
         qr_code_id=row.id,
         store_id=row.store_id,
         amount_by_shopper=row.amount_minor is None,

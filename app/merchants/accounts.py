@@ -162,14 +162,16 @@ def open_account(account_id: str) -> OpenAccount:
 
 
 def require_unchanged(tx: Connection, account: OpenAccount) -> None:
-    """Whether these are its credentials still.  A step.  Raises Conflict.
+    """Whether these are its credentials still, and it is enabled.  A step.  Raises Conflict.
 
-    Asked after something that points at the account was stored: on PostgreSQL that shares the account's
-    row, so whoever changes it waits, and then sees what was stored.
+    It was opened perhaps some calls ago.  Asked after something that points at the account was stored: on
+    PostgreSQL that shares the account's row, so whoever changes its credentials waits, and then sees what
+    was stored.
     """
     mine = (_accounts.c.merchant_id == account.merchant_id, _accounts.c.id == account.id)
-    if tx.execute(sa.select(_accounts.c.version).where(*mine)).scalar_one() != account.version:
-        raise Conflict("the account's credentials have just changed: try again", code="account_changed")
+    row = tx.execute(sa.select(_accounts.c.version, _accounts.c.enabled).where(*mine)).one()
+    if row.version != account.version or not row.enabled:
+        raise Conflict("the account's settings have just changed: try again", code="account_changed")
 
 
 def list_usable(merchant_id: str, provider: str, *, livemode: bool) -> list[Usable]:
@@ -285,6 +287,8 @@ def _is_another(provider: str, before: Mapping[str, str], after: Mapping[str, st
     for field in REGISTRY[provider].credentials:
         was, is_now = before.get(field.name, "").strip(), after.get(field.name, "").strip()
         if field.identifies and was != is_now and (was or not field.told_late):
+            return True
+        if field.chooses and bool(was) != bool(is_now):
             return True
     return False
 

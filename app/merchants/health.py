@@ -72,10 +72,17 @@ def note_failure(tx: Connection, merchant_id: str, account_id: str, reason: str)
             next_probe_at=None,
         )
         .returning(_health.c.failures, _health.c.left_at)
-    ).one()
-    if noted.left_at is not None or noted.failures < OPEN_AFTER:
+    ).first()
+    # None: another payment has just begun well, and took the row away.
+    if noted is None or noted.left_at is not None or noted.failures < OPEN_AFTER:
         return None
     return tx.execute(sa.update(_health).where(*mine).values(left_at=now).returning(*_health.c)).one()
+
+
+def be_patient(tx: Connection, merchant_id: str, account_id: str, often: int) -> None:
+    """An account that payments have just left was left so often lately: ask it the later.  A step."""
+    if often:
+        tx.execute(sa.update(_health).where(*_own(merchant_id, account_id)).values(failed_probes=often))
 
 
 def note_success(tx: Connection, merchant_id: str, account_id: str) -> sa.Row[Any] | None:

@@ -26,6 +26,7 @@ ENTRIES_MAX, ENTRY_CHARS_MAX = 200, 64
 PLACES_MAX = 65_536
 PATTERN_STARS_MAX = 3
 _PLACE_BITS = 64  # of IPv6: a subscriber has all of it
+_MAPPED_BITS = 96  # of IPv6: before an address of IPv4 written in it
 _HEX = frozenset("0123456789abcdef")
 
 
@@ -263,9 +264,17 @@ def strongest(actions: list[Action]) -> Action | None:
 
 
 def network_of(entry: str) -> IPv4Network | IPv6Network:
-    """``"203.0.113.9" -> 203.0.113.9/32``; of IPv6 at least a subscriber's /64.  Raises ValueError."""
+    """``"203.0.113.9" -> 203.0.113.9/32``; of IPv6 at least a subscriber's /64.  Raises ValueError.
+
+    ``"::ffff:203.0.113.9" -> 203.0.113.9/32``, as ``rates.place_of`` has it.
+    """
     network = ip_network(entry, strict=False)
-    if isinstance(network, IPv6Network) and network.prefixlen > _PLACE_BITS:
+    if not isinstance(network, IPv6Network):
+        return network
+    mapped = network.network_address.ipv4_mapped
+    if mapped is not None and network.prefixlen >= _MAPPED_BITS:
+        return IPv4Network((mapped, network.prefixlen - _MAPPED_BITS))
+    if network.prefixlen > _PLACE_BITS:
         return network.supernet(new_prefix=_PLACE_BITS)
     return network
 
@@ -347,9 +356,10 @@ def _listed(terms: Terms, start: Start) -> str | None:
 def _entry_of_address(entries: tuple[str, ...], start: Start) -> str | None:
     if start.address_key is not None and start.address_key in entries:
         return start.address_key
-    if start.address is None:
+    try:
+        here = ip_address(start.address or "")
+    except ValueError:  # unknown, or a proxy's own word for it
         return None
-    here = ip_address(start.address)
     return next((entry for entry, network in _networks(entries) if here in network), None)
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 import sqlalchemy as sa
@@ -27,6 +27,8 @@ from app.merchants.roles import Permission
 
 RULES_MAX = 50  # in force in a mode: each may cost whoever begins to pay a look into the books
 NAME_CHARS_MAX = 80
+# Within which every moment has a day in Beijing, for the pages.
+DATES = datetime(2000, 1, 1, tzinfo=UTC), datetime(9999, 1, 1, tzinfo=UTC)
 
 _LINE = re.compile(LINE_PATTERN)
 _rules, _gates = table_of(RiskRule), table_of(RiskGate)
@@ -218,6 +220,10 @@ def _insert(
     name = rule.name.strip()
     if not 1 <= len(name) <= NAME_CHARS_MAX or not _LINE.fullmatch(name):
         raise InvalidRequest(f"a name has 1 to {NAME_CHARS_MAX} characters on one line", param="name")
+    for param in ("valid_from", "valid_until"):
+        at = getattr(rule, param)
+        if at is not None and not DATES[0] <= at <= DATES[1]:
+            raise InvalidRequest("a rule is in force between the years 2000 and 9999", param=param)
     values: dict[str, Any] = {
         "merchant_id": merchant_id,
         "id": new_id("rr"),

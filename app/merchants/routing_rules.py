@@ -6,14 +6,14 @@ disables one has another take its place.  Only its place in the order moves.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
-from app.db import moment, reading, retried, table_of, transaction
+from app.db import is_among, moment, reading, retried, table_of, transaction
 from app.errors import Conflict, InvalidRequest, NotFound
 from app.ids import new_id
 from app.merchants import accounts, audit, stores
@@ -76,13 +76,24 @@ def list_rules(merchant_id: str, *, livemode: bool, provider: str | None = None)
     """The rules that hold, disabled ones too, in their order by wallet."""
     query = sa.select(*_rules.c).where(*_standing(merchant_id, livemode, provider))
     with reading() as connection:
-        return list(connection.execute(query.order_by(_rules.c.provider, _rules.c.position)))
+        return list(connection.execute(query.order_by(_rules.c.provider, _rules.c.position, _rules.c.id)))
 
 
 def find_rule(merchant_id: str, rule_id: str) -> sa.Row[Any]:
     """One rule, even one that has ended.  Raises NotFound."""
     with reading() as connection:
         return _find(connection, merchant_id, rule_id)
+
+
+def names_of(merchant_id: str, rule_ids: Collection[str]) -> dict[str, str]:
+    """The names of rules by their ids, even of those that have ended."""
+    if not rule_ids:
+        return {}
+    query = sa.select(_rules.c.id, _rules.c.name).where(
+        _rules.c.merchant_id == merchant_id, is_among(_rules.c.id, "ids")
+    )
+    with reading() as connection:
+        return {row.id: row.name for row in connection.execute(query, {"ids": list(rule_ids)})}
 
 
 def rule_of(row: sa.Row[Any]) -> Rule:
@@ -191,6 +202,7 @@ def _check_owners(merchant_id: str, terms: RuleTerms, livemode: bool) -> None:
 
 
 def _supersede(tx: Connection, merchant_id: str, rule_id: str, terms: RuleTerms, by: Actor) -> str:
+    _lock(tx, merchant_id)
     old = _end(tx, merchant_id, rule_id)
     new_rule_id = _insert(tx, merchant_id, terms, old.livemode, old.position, by)
     facts = {"before": _told(terms_of(old)), "after": {"superseded_by": new_rule_id, **_told(terms)}}
@@ -232,9 +244,19 @@ def _insert(
 
 def _hold(tx: Connection, merchant_id: str, livemode: bool, provider: str) -> list[sa.Row[Any]]:
     """A wallet's rules in their order; nobody else changes it until the end of the transaction."""
-    tx.execute(sa.select(_merchants.c.id).where(_merchants.c.id == merchant_id).with_for_update())
+    _lock(tx, merchant_id)
     query = sa.select(*_rules.c).where(*_standing(merchant_id, livemode, provider))
     return list(tx.execute(query.order_by(_rules.c.position, _rules.c.id)))
+
+
+def _lock(tx: Connection, merchant_id: str) -> None:
+    """Let nobody else change the order of this merchant's rules.
+
+    Everybody who stores something of a merchant's shares its key: they go on meanwhile, and whoever notes
+    another deed in the audit log does not wait for us who wait for the log.
+    """
+    mine = sa.select(_merchants.c.id).where(_merchants.c.id == merchant_id)
+    tx.execute(mine.with_for_update(key_share=True))
 
 
 def _find(connection: Connection, merchant_id: str, rule_id: str) -> sa.Row[Any]:

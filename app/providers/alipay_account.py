@@ -78,6 +78,7 @@ CREDENTIALS = (
         required=False,
         hint="service providers only: the merchant's, who is paid; the seller ID is then the merchant's, "
         "application and keys are your own",
+        chooses=True,
     ),
     Credential(
         "desktop_product",

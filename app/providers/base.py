@@ -80,6 +80,7 @@ class Credential:
     hint: str = ""
     identifies: bool = False  # who the merchant is there: with another one old payments are not found
     told_late: bool = False  # of those: left out it was the same merchant, who had only not been named
+    chooses: bool = False  # that it is there, and not what it says, makes the merchant another one
 
 
 @dataclass(frozen=True, slots=True)

@@ -80,6 +80,8 @@ CREDENTIALS = (
         "App ID of your mobile app",
         required=False,
         hint="when your own app takes payments under another app ID",
+        identifies=True,
+        told_late=True,
     ),
     Credential(
         "sub_mchid",
@@ -94,6 +96,8 @@ CREDENTIALS = (
         required=False,
         hint="service providers only, where payers are to be known to the sub-merchant's official account: "
         "the app secret is then of that account",
+        identifies=True,
+        told_late=True,
     ),
     Credential("api_url", "API address", required=False, default=API),
     Credential("open_url", "Authorisation address", required=False, default=OPEN),

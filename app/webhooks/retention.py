@@ -24,8 +24,14 @@ SLICES_MAX = 200  # of a merchant in one round: the rest waits for the next
 
 _events, _deliveries, _attempts = table_of(Event), table_of(Delivery), table_of(DeliveryAttempt)
 _merchants = table_of(Merchant)
-# An endpoint counts its events by what is here, so the few that are about endpoints stay.
-_ABOUT_ENDPOINTS = (types.WEBHOOK_ENDPOINT_DISABLED, types.ENDPOINT_PING)
+# What keeps no number of its own counts its events by what is here (``outbox.next_sequence``), so the few
+# that are about endpoints and provider accounts stay.
+_COUNTED = (
+    types.WEBHOOK_ENDPOINT_DISABLED,
+    types.ENDPOINT_PING,
+    types.PROVIDER_ACCOUNT_UNHEALTHY,
+    types.PROVIDER_ACCOUNT_RECOVERED,
+)
 _of_event = (
     _deliveries.c.merchant_id == _events.c.merchant_id,
     _deliveries.c.event_id == _events.c.id,
@@ -36,7 +42,7 @@ _OLD_EVENTS = (
     .where(
         _MINE,
         _events.c.created_at < sa.bindparam("before"),
-        _events.c.type.not_in(_ABOUT_ENDPOINTS),
+        _events.c.type.not_in(_COUNTED),
         ~sa.exists().where(*_of_event, _deliveries.c.state == DeliveryState.PENDING),
     )
     .order_by(_events.c.created_at)

@@ -27,6 +27,7 @@ def test_a_charge_unfolds_its_latest_attempt(api, merchant):
     latest = api.get(f"/v1/charges/{charge.id}?expand[]=latest_attempt").get_json()["latest_attempt"]
     assert (latest["object"], latest["status"], latest["provider"]) == ("attempt", "started", "alipay")
     assert latest["out_trade_no"] == number
+    assert (latest["provider_account"], latest["routing_rule"]) == (merchant.account_id, None)
 
 
 def test_a_page_unfolds_each_of_its_own(api, merchant):

@@ -250,7 +250,7 @@ def test_a_payer_is_kept_as_a_digest_that_differs_between_accounts(merchant, ord
 
 def test_the_newest_of_several_open_attempts_is_taken_up(merchant, far_side, monkeypatch):
     charge = make_charge(merchant)
-    monkeypatch.setattr(attempts, "_retire_others", lambda *_: None)
+    monkeypatch.setattr(attempts, "_retire_others", lambda *_: frozenset())
     begin(merchant, charge.id, Scene.DESKTOP, payer_id="a")
     begin(merchant, charge.id, Scene.DESKTOP, payer_id="b")
     older, newer = rows_of(Attempt, charge_id=charge.id)

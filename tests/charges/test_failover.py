@@ -8,6 +8,8 @@ from __future__ import annotations
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -21,10 +23,13 @@ from app.charges.models import Attempt, Incident
 from app.charges.states import AttemptState
 from app.config import Settings
 from app.db import transaction
-from app.errors import ProviderRejected, ProviderUnreachable
-from app.merchants import accounts
+from app.errors import Conflict, ProviderRejected, ProviderUnreachable
+from app.merchants import accounts, routing_rules
+from app.merchants.accounts import OpenAccount
 from app.merchants.health import GAPS, OPEN_AFTER, SURE_AFTER
 from app.merchants.models import AccountHealth, AuditEntry
+from app.merchants.routing import Share
+from app.merchants.routing_rules import RuleTerms
 from app.providers.alipay import Alipay
 from app.providers.base import Scene
 from app.queue import Kind
@@ -47,9 +52,9 @@ class Town:
         self.app, self.shop, self.far = app, shop, far
         accounts.disable_account(shop.id, shop.account_id)
         self.apps: dict[str, str] = {}
-        self.first, self.second = [self._open(name) for name in ("老账户", "新账户")]
+        self.first, self.second = [self.open(name) for name in ("老账户", "新账户")]
 
-    def _open(self, name: str) -> str:
+    def open(self, name: str) -> str:
         public_key, private_key = KEYS[name]
         facts = ask("POST", f"{self.far}/control/alipay/apps", json_body={"public_key": public_key}).json
         names = ("app_id", "seller_id", "gateway_url", "alipay_public_key")
@@ -101,6 +106,14 @@ class Town:
         for claim in claims:
             outcomes.follow(claim)
         return len(claims)
+
+
+def all_at_once(work: Callable[[str], None], each: list[str]) -> None:
+    threads = [threading.Thread(target=work, args=(one,)) for one in each]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
 
 
 @pytest.fixture
@@ -157,11 +170,7 @@ def test_a_crowd_leaves_it_together_and_each_charge_is_paid_once(town: Town):
                 except ProviderUnreachable:
                     continue
 
-    threads = [threading.Thread(target=press, args=(charge_id,)) for charge_id in charges]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    all_at_once(press, charges)
     town.mend()
     assert event_types(town.first) == ["provider_account.unhealthy"]
     late = [make_charge(town.shop).id for _ in range(3)]
@@ -170,6 +179,24 @@ def test_a_crowd_leaves_it_together_and_each_charge_is_paid_once(town: Town):
     paid = Counter(row.charge_id for row in rows_of(Attempt) if row.received_minor is not None)
     assert set(paid.values()) == {1}
     assert set(late) <= set(paid)
+
+
+def test_one_charge_is_begun_at_one_account_however_many_press_while_they_change(town: Town):
+    """Each pressed at a moment when another account was the one: the first who begins decides."""
+    charge_id, barrier = make_charge(town.shop).id, threading.Barrier(6)
+
+    def press(account_id: str) -> None:
+        with town.app.app_context():
+            account = accounts.open_account(account_id)
+            barrier.wait()
+            with suppress(Conflict):
+                attempts.start_attempt(
+                    charge_id, account, Payer(Scene.DESKTOP, "https://pay.example.com/C/x")
+                )
+
+    all_at_once(press, [town.first, town.second] * 3)
+    begun = [row for row in rows_of(Attempt) if row.state == AttemptState.STARTED]
+    assert len(begun) == 1
 
 
 def test_after_an_unknown_outcome_the_same_charge_goes_on_where_it_was(town: Town, at):
@@ -218,6 +245,48 @@ def test_who_was_identified_by_an_account_goes_on_there(town: Town):
     assert stranger.id == town.second
 
 
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_a_browser_that_was_identified_elsewhere_goes_where_the_charge_may_go(town: Town):
+    """It says itself by which account it was identified, perhaps for another charge."""
+    terms = RuleTerms("alipay", "franchise", (Share(town.second, 1),), is_strict=True)
+    rule_id = routing_rules.add_rule(town.shop.id, terms, livemode=False)
+    charge_id = make_charge(town.shop).id
+
+    def account_for(known_to: str) -> OpenAccount:
+        return routes.account_for(town.shop.id, charge_id, "alipay", livemode=False, known_to=known_to)
+
+    assert account_for(town.first).id == town.second
+    assert (account_for(town.second).id, account_for(town.second).rule_id) == (town.second, rule_id)
+    # Begun in a browser on a desk, it goes on there for whoever scans it, and the rule that chose is known.
+    town.press(charge_id)
+    assert account_for(town.first).id == town.second
+    payer = Payer(Scene.MOBILE, "https://pay.example.com/C/x")
+    attempts.start_attempt(charge_id, account_for(town.first), payer)
+    assert [row.routing_rule_id for row in rows_of(Attempt, charge_id=charge_id)] == [rule_id] * 2
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_two_accounts_that_answer_again_are_each_tried_by_one_payment(town: Town, at):
+    third = town.open("新账户")
+    town.leave()
+    town.mend()
+    for account_id in (town.first, town.second):
+        for _ in range(OPEN_AFTER):
+            outcomes.note_refusal(accounts.open_account(account_id), ProviderUnreachable("no answer"))
+    at(GAPS[-1])
+    assert town.work() == 2
+
+    charges, barrier, got = [make_charge(town.shop).id for _ in range(8)], threading.Barrier(8), []
+
+    def press(charge_id: str) -> None:
+        with town.app.app_context():
+            barrier.wait()
+            got.append(routes.account_for(town.shop.id, charge_id, "alipay", livemode=False).id)
+
+    all_at_once(press, charges)
+    assert Counter(got) == {town.first: 1, town.second: 1, third: 6}
+
+
 def test_one_payment_at_a_time_tries_an_account_that_answers_again(town: Town, at):
     town.leave()
     town.mend()
@@ -245,6 +314,30 @@ def test_it_is_returned_to_without_a_payment_once_it_has_answered_for_a_while(to
     assert rows_of(AccountHealth) == []
     at(timedelta(hours=1))
     assert town.work() == 0
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_an_account_that_comes_and_goes_stays_away_longer_each_time(town: Town, at):
+    """It answers what it is asked, and fails the payments of one product, say: each leaving is told."""
+    town.leave()
+    for gap in GAPS:  # until it is asked every five minutes only
+        at(gap)
+        assert town.work() == 1
+    account = replace(accounts.open_account(town.first), is_ailing=True)
+    for gap in GAPS[1:4]:
+        outcomes.note_success(account)
+        for _ in range(OPEN_AFTER):
+            outcomes.note_refusal(account, ProviderUnreachable("no answer"))
+        at(gap / 2)
+        assert town.work() == 0
+        at(gap / 2)
+        assert town.work() == 1  # and not when the old question was due
+    at(timedelta(hours=1))
+    outcomes.note_success(account)
+    for _ in range(OPEN_AFTER):
+        outcomes.note_refusal(account, ProviderUnreachable("no answer"))
+    at(GAPS[0])
+    assert town.work() == 1
 
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)

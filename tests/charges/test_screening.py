@@ -174,6 +174,17 @@ def test_codes_payers_addresses_and_devices_are_counted_apart(merchant, far_side
     ]
 
 
+def test_amounts_count_from_when_they_were_begun_and_not_typed(merchant, far_side, at):
+    """Else a stock of charges, laid in and left until the window is past, would be begun uncounted."""
+    add(merchant, RuleKind.REPEATED_AMOUNT, max_count=1, window_s=300)
+    stock = [typed(merchant) for _ in range(3)]
+    at(timedelta(minutes=6))
+    assert outcome_of(merchant, stock[0].id) == "begun"
+    assert outcome_of(merchant, stock[1].id) == "payment_blocked"
+    at(timedelta(minutes=6))
+    assert outcome_of(merchant, stock[2].id) == "begun"
+
+
 def test_one_subscriber_of_ipv6_is_one_address(merchant, far_side):
     add(merchant, RuleKind.ADDRESS_PACE, max_count=1, window_s=600)
     assert outcome_of(merchant, typed(merchant).id, ip="2001:db8::1") == "begun"
@@ -194,6 +205,19 @@ def test_a_block_is_told_once_and_explained(merchant, far_side):
     assert '"rule":"' + rule_id in row_of(Event, type="charge.blocked").body
     assert charge_of(merchant, charge.id).state == ChargeState.PENDING
     assert rows_of(Attempt) == [] == far_side.calls
+
+
+@one_database
+def test_who_presses_on_and_on_holds_up_nobody_else(merchant, far_side, monkeypatch):
+    """Not by the gate, which all payments of a shop pass one after the other."""
+    add(merchant, RuleKind.PAYMENT_AMOUNT, max_amount_minor=1000)
+    charge = make_charge(merchant)
+    for _ in range(screening.STOPS_MAX):
+        assert outcome_of(merchant, charge.id) == "payment_blocked"
+    monkeypatch.setattr(risk_rules, "lock_gate", None)
+    with pytest.raises(Conflict, match="too often"):
+        begin(merchant, charge.id)
+    assert row_of(RiskDecision).times == screening.STOPS_MAX
 
 
 def test_a_note_lets_pass_and_is_kept(merchant, far_side):

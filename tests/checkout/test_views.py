@@ -19,15 +19,17 @@ from app.charges.models import Charge
 from app.charges.states import AttemptState, ChargeState
 from app.db import table_of, transaction
 from app.errors import ProviderRejected
-from app.merchants import accounts
+from app.merchants import accounts, routing_rules
 from app.merchants.models import Merchant, ProviderAccount
+from app.merchants.routing import Share
+from app.merchants.routing_rules import RuleTerms
 from app.money import Money
 from app.providers.alipay import Alipay
 from app.providers.base import CallBridge, PostForm, Scene
 from tests.books import charge_of, make_attempt, make_charge
 from tests.checkout.conftest import DESKTOP, IPHONE, WECHAT, attempts_of
 from tests.checkout.user_agents import CORPUS
-from tests.providers import unionpay_forge
+from tests.providers import alipay_forge, unionpay_forge
 from tests.review.rounds import hear
 
 _BOT = re.compile("bot|spider|external|whatsapp|curl", re.IGNORECASE)
@@ -367,6 +369,33 @@ def test_an_identification_that_this_browser_did_not_begin_is_not_used(shopper, 
         victim.path += query
         assert victim.post().headers["Location"] == "https://open.example/oauth"
     assert attempts_of(charge) == []
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_who_was_identified_by_an_account_that_may_not_be_paid_is_asked_by_the_other(
+    shopper, merchant, monkeypatch
+):
+    """Else a browser could take another charge's identification and pay whom it likes."""
+    other = accounts.add_account(
+        merchant.id, "alipay", livemode=False, name="Franchise", settings=alipay_forge.KEY_MODE
+    )
+    monkeypatch.setattr(Alipay, "identify", lambda self, scene, url, state: f"https://open.example/{state}")
+    monkeypatch.setattr(Alipay, "payer_from", lambda self, query: "openid of " + query["code"])
+    monkeypatch.setattr(Alipay, "start", lambda self, order: CallBridge("WeixinJSBridge", {}))
+    charge = make_charge(merchant)
+    browser = shopper(charge)
+    path, states = browser.path, [browser.post().headers["Location"][-58:]]
+    assert states[0].endswith(merchant.account_id[3:])
+    terms = RuleTerms("alipay", "Franchise", (Share(other, 1),), is_strict=True)
+    rule_id = routing_rules.add_rule(merchant.id, terms, livemode=False)
+    browser.path = f"{path}?code=c1&state={states[0]}"
+    states.append(browser.post().headers["Location"][-58:])
+    assert states[1].endswith(other[3:])
+    assert attempts_of(charge) == []
+    browser.path = f"{path}?code=c2&state={states[1]}"
+    assert browser.post().headers["Location"].endswith("?go=1")
+    [attempt] = attempts_of(charge)
+    assert (attempt.account_id, attempt.routing_rule_id) == (other, rule_id)
 
 
 # Learning the truth

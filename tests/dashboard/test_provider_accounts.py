@@ -11,6 +11,7 @@ import pytest
 from app.callbacks.account_states import states_of
 from app.charges import attempts, rekeying
 from app.charges.attempts import Payer
+from app.db import transaction
 from app.errors import Conflict, ProviderRejected, ProviderUnreachable, SignatureMismatch
 from app.merchants import accounts, sessions
 from app.merchants.models import AuditEntry, ProviderAccount
@@ -21,7 +22,7 @@ from app.providers.expiry import endings_of
 from tests import books
 from tests.conftest import Shop
 from tests.dashboard.person import Person
-from tests.providers import alipay_forge, unionpay_forge
+from tests.providers import alipay_forge, unionpay_forge, wechatpay_forge
 
 pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 ROOM = "/settings/providers"
@@ -99,6 +100,39 @@ def test_another_app_id_is_refused_while_something_is_under_way(owner: Person, m
     assert accounts.settings_of(merchant.account_id)["app_id"] == other["app_id"]
 
 
+OWN, MERCHANTS = alipay_forge.SETTINGS, {**alipay_forge.KEY_MODE, "app_auth_token": "202601BB1"}
+WECHAT = wechatpay_forge.PUBLIC_KEY_MODE
+SUB = {**WECHAT, "sub_mchid": "1900000208", "sub_appid": "wxsub1"}
+
+
+@pytest.mark.parametrize(
+    ("provider", "before", "after", "is_another"),
+    [
+        ("alipay", OWN, alipay_forge.KEY_MODE, False),  # who it was is only told now
+        ("alipay", OWN, MERCHANTS, True),  # paid to its own, now to a merchant of its
+        ("alipay", MERCHANTS, {**MERCHANTS, "app_auth_token": ""}, True),
+        ("alipay", MERCHANTS, {**MERCHANTS, "app_auth_token": "202612BB2"}, False),  # renewed
+        ("wechatpay", WECHAT, {**WECHAT, "mobile_appid": "wxapp1"}, False),
+        ("wechatpay", {**WECHAT, "mobile_appid": "wxapp1"}, {**WECHAT, "mobile_appid": "wxapp2"}, True),
+        ("wechatpay", SUB, {**SUB, "sub_appid": "wxsub2"}, True),
+        ("wechatpay", SUB, {**SUB, "app_secret": "0" * 32}, False),
+    ],
+)
+def test_who_would_not_be_found_again_is_another_merchant(
+    merchant: Shop, provider, before, after, is_another
+):
+    account_id = accounts.add_account(merchant.id, provider, livemode=False, name="x", settings=before)
+    account, charge = accounts.open_account(account_id), books.make_charge(merchant)
+    with transaction() as tx:
+        charge, _ = attempts.lock_payable(tx, charge.id, account)
+        attempts.record(tx, charge, account, scene=Scene.APP, expires_at=charge.expires_at)
+    if is_another:
+        with pytest.raises(Conflict, match="1 payments and 0 refunds"):
+            rekeying.change_account(account_id, after)
+    else:
+        rekeying.change_account(account_id, after)
+
+
 def test_nothing_is_started_with_credentials_that_have_just_changed(merchant: Shop) -> None:
     charge, opened = books.make_charge(merchant), accounts.open_account(merchant.account_id)
     rekeying.change_account(merchant.account_id, {**alipay_forge.KEY_MODE, "app_id": "2021000000000042"})
@@ -107,6 +141,14 @@ def test_nothing_is_started_with_credentials_that_have_just_changed(merchant: Sh
         attempts.start_attempt(charge.id, opened, payer)
     assert attempts.list_attempts(merchant.id, charge.id) == []
     assert attempts.start_attempt(charge.id, accounts.open_account(merchant.account_id), payer)
+
+
+def test_nothing_is_started_through_an_account_that_has_just_been_disabled(merchant: Shop) -> None:
+    charge, opened = books.make_charge(merchant), accounts.open_account(merchant.account_id)
+    accounts.disable_account(merchant.id, merchant.account_id)
+    with pytest.raises(Conflict, match="have just changed"):
+        attempts.start_attempt(charge.id, opened, Payer(Scene.DESKTOP, "https://pay.example.com/C/x?back=1"))
+    assert attempts.list_attempts(merchant.id, charge.id) == []
 
 
 def _forged() -> ProviderUnreachable:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import re
+from datetime import UTC, datetime
 
 import pytest
 
 from app.charges.states import ChargeState
-from app.errors import PaymentStopped
+from app.db import transaction
+from app.errors import InvalidRequest, PaymentStopped
 from app.merchants import risk_rules
-from app.merchants.risk import Action, RuleKind
+from app.merchants.actor import SERVER
+from app.merchants.risk import Action, Rule, RuleKind, Terms
 from app.merchants.risk_models import RiskDecision, RiskRule
 from tests.books import charge_of, make_charge, make_paid, row_of, rows_of, start
 from tests.charges.test_screening import add, outcome_of
@@ -182,3 +185,21 @@ def test_the_rooms_of_one_merchant_are_closed_to_another(owner, merchant, other_
     assert charge.id not in owner.get("/risk/reviews").text + owner.get("/risk/decisions").text
     owner.get("/risk/reviews")
     assert owner.post(f"/risk/reviews/{charge.id}/release", {"reason": "mine"}).status_code == 404
+
+
+def test_another_rule_in_its_place_has_its_currency(owner, merchant):
+    rule = Rule(RuleKind.DAY_TOTAL, Action.BLOCK, Terms(max_sum_minor=50000), currency="JPY", name="yen")
+    with transaction() as tx:
+        old = risk_rules.add_rule(tx, merchant.id, rule, livemode=False, by=SERVER)
+    wanted = {"kind": "day_total", "name": "yen", "action": "block", "max_sum": "60000"}
+    assert owner.post(f"/risk/rules/{old.id}/replace", wanted).status_code == 303
+    new = row_of(RiskRule, replaces=old.id)
+    assert (new.currency, new.terms) == ("JPY", {"max_sum": 60000})
+
+
+@pytest.mark.parametrize("year", [1, 1999, 9999])
+def test_a_rule_has_dates_that_its_pages_can_show(merchant, year):
+    end = datetime(year, 12, 31, tzinfo=UTC)
+    rule = Rule(RuleKind.DAY_TOTAL, Action.BLOCK, Terms(max_count=1), name="x", valid_until=end)
+    with pytest.raises(InvalidRequest, match="years"), transaction() as tx:
+        risk_rules.add_rule(tx, merchant.id, rule, livemode=False, by=SERVER)

@@ -6,7 +6,8 @@ import re
 
 import pytest
 
-from app.charges import outcomes
+from app.charges import attempts, outcomes, routes
+from app.charges.attempts import Payer
 from app.db import transaction
 from app.errors import ProviderUnreachable
 from app.ledger import rates
@@ -15,8 +16,10 @@ from app.merchants import accounts, routing_rules, stores
 from app.merchants.health import OPEN_AFTER
 from app.merchants.models import AuditEntry, RoutingRule
 from app.merchants.stores import StoreTerms
-from tests.books import rows_of
+from app.providers.base import Scene
+from tests.books import make_charge, rows_of
 from tests.dashboard.person import Person
+from tests.dashboard.test_people import hired
 from tests.providers import alipay_forge
 
 pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
@@ -67,7 +70,34 @@ def test_a_rule_is_made_explained_edited_disabled_and_deleted(owner: Person, mer
     assert all(row.ended_at for row in rows_of(RoutingRule))
     actions = [row.action for row in rows_of(AuditEntry) if row.action.startswith("routing_rule")]
     assert actions == ["routing_rule.added", *["routing_rule.changed"] * 2, "routing_rule.deleted"]
-    assert owner.get(f"/settings/routing/rules/{rule.id}").status_code == 404
+    ended = owner.get(f"/settings/routing/rules/{rule.id}").text
+    for text in ("No longer in force", "武康路店", "from 22:00 to 06:00 in Beijing", "70 %"):
+        assert text in ended, text
+    assert '<form class="panel' not in ended
+    owner.get("/settings/routing")
+    assert owner.post(f"/settings/routing/rules/{rule.id}", typed).status_code == 404
+
+
+def test_the_rule_that_chose_an_account_is_named_where_the_payment_is(app, owner: Person, merchant, second):
+    def attempt(wanted: str) -> str:
+        charge = make_charge(merchant)
+        account = routes.account_for(merchant.id, charge.id, "alipay", livemode=False)
+        assert account.id == wanted
+        attempts.start_attempt(charge.id, account, Payer(Scene.MOBILE, "https://pay.example.com/C/x"))
+        return charge.id
+
+    plain = attempt(merchant.account_id)
+    terms = routing_rules.RuleTerms("alipay", "夜间 <大额>", (routing_rules.Share(second, 1),))
+    rule_id = routing_rules.add_rule(merchant.id, terms, livemode=False)
+    dealt = attempt(second)
+    routing_rules.delete_rule(merchant.id, rule_id)
+    page = owner.get(f"/charges/{dealt}").text
+    assert f'<a href="/settings/routing/rules/{rule_id}">夜间 &lt;大额&gt;</a>' in page
+    assert "新账户" in page
+    assert "No rule: the first account that worked" in owner.get(f"/charges/{plain}").text
+    page = hired(app, merchant, "cashier").get(f"/charges/{dealt}").text
+    assert "夜间 &lt;大额&gt;" in page
+    assert f"/settings/routing/rules/{rule_id}" not in page
 
 
 @pytest.mark.parametrize(

@@ -149,6 +149,10 @@ BESIDE = [
         rule(RuleKind.BLOCK_LIST, on=On.ADDRESS, entries=("203.0.113.9",)),
         {"address": None, "address_key": None},
     ),
+    *[
+        (rule(RuleKind.BLOCK_LIST, on=On.ADDRESS, entries=("203.0.113.9",)), {"address": odd})
+        for odd in ("", "unknown", "203.0.113.9:4711")  # what proxies say who know no better
+    ],
 ]
 
 
@@ -234,6 +238,8 @@ def test_a_pattern_fits_whole_numbers(pattern, text, does):
         ("203.0.113.9/24", "203.0.113.0/24", 256),
         ("2001:db8::7", "2001:db8::/64", 1),
         ("2001:db8::/56", "2001:db8::/56", 256),
+        ("::ffff:203.0.113.9", "203.0.113.9/32", 1),
+        ("::ffff:203.0.113.9/120", "203.0.113.0/24", 256),
     ],
 )
 def test_an_address_of_version_six_is_a_subscribers_network(entry, network, places):

@@ -62,6 +62,14 @@ def test_events_of_endpoints_stay_because_their_numbers_go_on(listen, shop_id, a
     assert [row.sequence for row in rows_of(Event)] == [1, 2, 3]
 
 
+def test_events_of_accounts_stay_for_the_same_reason(tell, at):
+    """An account fails perhaps once a year: its receiver would drop what begins at 1 again as old news."""
+    kept = [tell(f"provider_account.{name}") for name in ("unhealthy", "recovered")]
+    at(days(settings().keep_events_days))
+    retention.forget_old()
+    assert [row.object_id for row in rows_of(Event)] == kept
+
+
 def test_many_go_in_slices(tell, listen, sender, at, monkeypatch):
     listen()
     for _ in range(7):
