@@ -1,7 +1,7 @@
 # `make run` and `make test` need Python 3.11 and make; they set up everything else, once.
 
 PYTHON ?= python3
-WORKERS ?= 2
+WORKERS ?= 3
 ROUNDS ?= 2000
 CASES ?= 20000
 EVENTS ?= 100000
@@ -13,6 +13,8 @@ STRANGERS := tests/strangers
 RECEIVER := examples/receiver-node
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
+# Or each process, of which the tests start some hundred, would compile the whole application anew.
+unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .PHONY: help setup setup-dev strangers run test prove-story prove-webhooks prove-print prove-reconciliation screenshots fuzz-api check bench lock translations clean
@@ -30,7 +32,8 @@ strangers: $(VENV)-strangers/.ready $(STRANGERS)/node_modules/.ready $(RECEIVER)
 run: setup ## start Mafu and print where it listens
 	@exec $(BIN)/python -m flask --app wsgi serve
 
-# A file stays on one worker (loadfile), so that its servers and databases start once.  The workers
+# A file stays on one worker (loadfile), so that its servers and databases start once; there is one more
+# of them than two cores have work for, because a third of the time a test waits.  The workers
 # are named here and not in pyproject.toml, so that a single test by hand starts at once.  What of the
 # strangers cannot be had here is said, and their tests skip.
 test: setup-dev ## run all tests; STRICT=1 fails on skips, ARGS="-k settle" goes to pytest, WORKERS=0 runs in one process
