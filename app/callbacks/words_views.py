@@ -111,13 +111,16 @@ FAULTS = {
     "is not a PFX file in base64": _l("This is no PFX file. Choose the .pfx file itself."),
     "is not an http address": _l("This is no address like https://…"),
 }
+_LAPSED = _l("The merchant has taken back its authorisation, or it has ended: ask for another token.")
 # What to do about a refusal, by the provider's word without its prefix.
 CURES = {
     "invalid-signature": _l(
         "Alipay does not know this private key: upload its public half in the console, under 接口加签方式."
     ),
-    "invalid-app-auth-token": _l(
-        "The merchant has taken back its authorisation, or it has ended: ask for another token."
+    "invalid-app-auth-token": _LAPSED,
+    "app-auth-token-time-out": _LAPSED,
+    "invalid-app-auth-token-no-api": _l(
+        "The merchant's authorisation does not cover this product: ask for another one, with it."
     ),
     "invalid-app-id": _l("Alipay does not know this application. Compare the APPID, and live with sandbox."),
     "missing-signature-key": _l("No public key is uploaded for this application in Alipay's console."),

@@ -7,8 +7,9 @@ from typing import IO
 import click
 from flask.cli import AppGroup, with_appcontext
 
+from app import runtime
 from app.charges import rekeying
-from app.cli import output
+from app.cli import demo, output, places
 from app.cli.records import live_option, merchant_id_of, merchant_option
 from app.errors import InvalidRequest
 from app.merchants import accounts
@@ -40,6 +41,25 @@ def show_fields(provider: str, as_json: bool) -> None:
         output.say(f"{field.name}: {field.label}" + (f" ({marks})" if marks else ""))
         if field.hint:
             output.say(f"    {field.hint}")
+
+
+@account_group.command("sample")
+@click.argument("provider", type=_provider)
+@click.option(
+    "--service-provider",
+    "under_provider",
+    is_flag=True,
+    help="Of a merchant whose service provider you are (服务商).",
+)
+@with_appcontext
+@output.told
+def show_sample(*, provider: str, under_provider: bool) -> None:
+    """Print credentials of a made-up merchant at the running sandbox, as 'account add' reads them."""
+    settings = runtime.settings()
+    if not settings.is_demo:
+        raise click.ClickException("there is no sandbox in live mode")
+    near = places.places_of(settings).near_sandbox_url
+    output.say_json(demo.sample(near, provider, under_provider=under_provider))
 
 
 @account_group.command("add")

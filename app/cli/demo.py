@@ -51,7 +51,8 @@ class _Home:
     """How the shop comes to be known at one of the sandbox's networks.
 
     ``mode`` is how the network signs for it; ``copied`` are our settings by name, and what the network's
-    console calls them; ``chosen`` are settings that nobody has to look up.
+    console calls them; ``chosen`` are settings that nobody has to look up.  ``under_provider`` is where it
+    gets to know a merchant of a service provider, if it has any, and ``told_of_merchant`` what it then says.
     """
 
     provider: str
@@ -60,6 +61,8 @@ class _Home:
     mode: str
     copied: Mapping[str, str]
     chosen: Mapping[str, str] = field(default_factory=dict)
+    under_provider: str = ""
+    told_of_merchant: tuple[str, ...] = ()
 
 
 # Each as a merchant who signs up today would have it: keys, but for UnionPay, which knows certificates only.
@@ -72,6 +75,8 @@ _HOMES = (
         copied={
             name: name for name in ("app_id", "alipay_public_key", "seller_id", "gateway_url", "auth_url")
         },
+        under_provider="apps/{app_id}/authorize",
+        told_of_merchant=("app_auth_token", "seller_id"),
     ),
     _Home(
         "wechatpay",
@@ -86,6 +91,8 @@ _HOMES = (
             "open_url": "oauth_base",
             "sns_url": "oauth_base",
         },
+        under_provider="merchants/{mchid}/subs",
+        told_of_merchant=("sub_mchid",),
     ),
     _Home(
         "unionpay",
@@ -174,18 +181,39 @@ def _open_account(merchant_id: str, sandbox_url: str, home: _Home) -> None:
     every = accounts.list_accounts(merchant_id, livemode=False)
     rows = [row for row in every if row.provider == home.provider]
     stored = accounts.settings_of(rows[0].id) if rows else {}
-    private_key = stored.get("private_key") or _new_private_key()
-    facts = _ask_sandbox(
-        "POST",
-        f"{sandbox_url}/control/{home.provider}/{home.door}",
-        {"mode": home.mode, "public_key": _public_key(private_key), "name": NAME},
-    )
-    copied = {ours: str(facts[theirs]) for ours, theirs in home.copied.items()}
-    wanted = {"private_key": private_key, **copied, **home.chosen}
+    wanted = _moved_in(sandbox_url, home, stored.get("private_key") or _new_private_key(), NAME)
     if not rows:
         accounts.add_account(merchant_id, home.provider, livemode=False, name=home.name, settings=wanted)
     elif wanted != stored:
         accounts.change_account(rows[0].id, wanted)
+
+
+def sample(sandbox_url: str, provider: str, *, under_provider: bool) -> dict[str, str]:
+    """Credentials of a merchant that the sandbox meets now, as they would be entered.
+
+    ``under_provider``: of a merchant whose service provider we are.  Raises ClickException where a network
+    has no such thing.
+    """
+    [home] = [home for home in _HOMES if home.provider == provider]
+    if under_provider and not home.under_provider:
+        raise click.ClickException(f"{provider} has no service providers: a merchant enters its own number")
+    mine = _moved_in(sandbox_url, home, _new_private_key(), f"{NAME} 服务商" if under_provider else NAME)
+    if not under_provider:
+        return mine
+    path, names = home.under_provider, home.told_of_merchant
+    facts = _ask_sandbox("POST", f"{sandbox_url}/control/{provider}/{path.format(**mine)}", {})
+    return mine | {name: str(facts[name]) for name in names}
+
+
+def _moved_in(sandbox_url: str, home: _Home, private_key: str, name: str) -> dict[str, str]:
+    """The settings of whoever has this key, who is known to the network from now on."""
+    facts = _ask_sandbox(
+        "POST",
+        f"{sandbox_url}/control/{home.provider}/{home.door}",
+        {"mode": home.mode, "public_key": _public_key(private_key), "name": name},
+    )
+    copied = {ours: str(facts[theirs]) for ours, theirs in home.copied.items()}
+    return {"private_key": private_key, **copied, **home.chosen}
 
 
 def _let_cameras_read(sandbox_url: str) -> None:

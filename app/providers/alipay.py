@@ -305,10 +305,14 @@ class Alipay:
         Source: Alipay open platform, asynchronous notification.
         """
         fields = alipay_wire.read_notice(inbound.body, self._gateway.alipay_keys())
-        if fields.get("app_id") != self._account.app_id:
+        app_id = self._account.app_id
+        if fields.get("app_id") != app_id:
             raise SignatureMismatch("the notification is for another application")
         if self._account.seller_id and fields.get("seller_id") != self._account.seller_id:
             raise SignatureMismatch("the notification is for another seller")
+        if not self._account.app_auth_token and fields.get("auth_app_id", app_id) != app_id:
+            # A service provider's application is told of its merchants' trades under its own app_id.
+            raise SignatureMismatch("the notification is for a merchant that authorised this application")
         # The parameters of the return page are signed alike and carry no status: they prove nothing.
         number, status = fields.get("out_trade_no", ""), fields.get("trade_status", "")
         if not number or not status or fields.get("notify_type", "trade_status_sync") != "trade_status_sync":

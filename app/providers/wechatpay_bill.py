@@ -221,7 +221,12 @@ def _trade(row: Mapping[str, str], number: int, owner: tuple[str, str] | None) -
 
 
 def _is_of(row: Mapping[str, str], mchid: str, sub_mchid: str) -> bool:
-    return row.get(_MCHID, "") == mchid and sub_mchid in ("", row.get(_SUB_MCHID, ""))
+    """Whether a line is of this merchant.  A service provider's own bill has its sub-merchants' lines, too.
+
+    Source: WeChat Pay API v3, trade bill of a service provider: without sub_mchid, all of them.
+    """
+    named = row.get(_SUB_MCHID, "")
+    return row.get(_MCHID, "") == mchid and (named if named.strip("0") else "") == sub_mchid
 
 
 def _flow(row: Mapping[str, str]) -> FundLine:

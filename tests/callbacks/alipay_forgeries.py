@@ -103,9 +103,13 @@ NOT_NEWS: dict[str, dict[str, str]] = {
 
 def fields_of(order: Order, **more: str) -> dict[str, str]:
     """A paid trade's notification; empty values are left out, as Alipay does."""
-    app_id = order.till.settings["app_id"]
+    settings = order.till.settings
+    app_id = settings["app_id"]
     fields = alipay_forge.notice_fields(order.number, "TRADE_SUCCESS", order.price, app_id=app_id)
-    fields |= {"auth_app_id": app_id, "trade_no": order.ref, "gmt_payment": "2024-01-15 10:00:30", **more}
+    # Under the service provider's application; the merchant's own is named beside it.
+    auth_app_id = f"2021{settings['seller_id'][-12:]}" if "app_auth_token" in settings else app_id
+    fields |= {"auth_app_id": auth_app_id, "seller_id": settings["seller_id"], "trade_no": order.ref}
+    fields |= {"gmt_payment": "2024-01-15 10:00:30", **more}
     return {name: value for name, value in fields.items() if value}
 
 
@@ -265,6 +269,28 @@ def _cut_names() -> list[str]:
     fields = dict.fromkeys(["sign", "sign_type", *sorted({*OTHER})], "x")
     return [name for name, _ in cuts(list(fields.items()))]
 
+
+def _sold_by(**parties: str) -> Forge:
+    return lambda order: genuine(order, **parties)
+
+
+_REFUNDED = {
+    "refund_fee": "12.50",
+    "gmt_refund": "2024-01-15 10:05:01",
+    "out_biz_no": "RE20240115100000000009",
+}
+_PARTIES = {
+    "another merchant": {"seller_id": "2088000000000002", "auth_app_id": "2021000000000002"},
+    "another seller": {"seller_id": "2088000000000002"},
+    "nobody in particular": {"seller_id": ""},
+    "the provider for itself": {"seller_id": alipay_forge.SELLER_ID, "auth_app_id": alipay_forge.APP_ID},
+    "the merchant's own application": {"app_id": "2021000000000009"},
+}
+# Signed by Alipay for the service provider's application, of others than the one who authorised it here.
+FORGED_TO_PARTNERS: dict[str, Forge] = {
+    **{f"a payment of {whose}": _sold_by(**parties) for whose, parties in _PARTIES.items()},
+    **{f"a refund of {whose}": _sold_by(**_REFUNDED, **parties) for whose, parties in _PARTIES.items()},
+}
 
 FORGED: dict[str, Forge] = dict(
     chain(

@@ -21,7 +21,18 @@ from app.merchants import accounts
 from app.providers.base import Inbound
 from tests.books import event_types, rows_of
 from tests.callbacks import alipay_forgeries, unionpay_forgeries, wechatpay_forgeries
-from tests.callbacks.town import CPU_S_MAX, EVERYBODY, REFUSALS, TILLS, Heard, Order, Till, Town, town_in
+from tests.callbacks.town import (
+    CPU_S_MAX,
+    EVERYBODY,
+    PARTNERS,
+    REFUSALS,
+    TILLS,
+    Heard,
+    Order,
+    Till,
+    Town,
+    town_in,
+)
 from tests.callbacks.twists import with_body
 from tests.conftest import fresh_database, running, settings_for
 from tests.providers.contract import NOW
@@ -76,6 +87,29 @@ def test_a_forgery_is_refused_and_moves_nothing(town, till, name):
 @pytest.mark.parametrize(("till", "name"), _cases("FORGED", ON_POSTGRESQL))
 def test_a_forgery_is_refused_there_too(town, till, name):
     _is_refused(town, till, name)
+
+
+@pytest.mark.parametrize("town", ["sqlite"], indirect=True)
+@pytest.mark.parametrize(
+    ("till", "name"),
+    [
+        pytest.param(till, name, id=f"{till.name}: {name}")
+        for till in PARTNERS.values()
+        if till.tenant == "ours"
+        for name in CORPORA[till.provider].FORGED_TO_PARTNERS
+    ],
+)
+def test_news_of_one_service_providers_other_merchants_are_refused(town, till, name):
+    """Their keys are one, so no signature tells them apart."""
+    _is_refused(town, till, name, "FORGED_TO_PARTNERS")
+
+
+@pytest.mark.parametrize("town", ["sqlite"], indirect=True)
+@pytest.mark.parametrize("till", PARTNERS.values(), ids=PARTNERS)
+def test_a_service_providers_merchant_is_paid_by_its_own_news(town, till):
+    order = town.open_order(till)
+    assert town.post(order.account_id, CORPORA[till.provider].genuine(order)).accepted_by(till.provider)
+    assert town.charge(order).state == ChargeState.PAID
 
 
 @pytest.mark.parametrize(("till", "name"), _cases("MISMATCHED"))
@@ -243,9 +277,9 @@ def test_a_refusal_is_said_in_the_log_by_account_and_reason(town):
     assert "is not issued under the held root" in fresh
 
 
-def _is_refused(town: Town, till: Till, name: str) -> None:
+def _is_refused(town: Town, till: Till, name: str, table: str = "FORGED") -> None:
     order = town.orders[till.name]
-    forged = CORPORA[till.provider].FORGED[name](order)
+    forged = getattr(CORPORA[till.provider], table)[name](order)
     town.writes.clear()
     heard = town.post(order.account_id, forged)
     assert (heard.status, heard.body) == REFUSALS[till.provider]

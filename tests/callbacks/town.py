@@ -112,7 +112,33 @@ NEIGHBOURS = {
         ),
     )
 }
-EVERYBODY = TILLS | NEIGHBOURS
+_SUB, _OTHER_SUB = wechatpay_forge.SUB_MCHID, "1600000110"
+_ALIPAY_PARTNER = {**alipay_forge.KEY_MODE, **alipay_forge.AUTHORISED}
+# Merchants whose service provider is one: the same keys, of the account of its own above, for all of them.
+PARTNERS = {
+    till.name: till
+    for till in (
+        Till("wechatpay-sub", "wechatpay", wechatpay_forge.SUB_MERCHANT, "wx_pubkey.pkcs8.pem"),
+        Till(
+            "wechatpay-other-sub",
+            "wechatpay",
+            {**wechatpay_forge.SUB_MERCHANT, "sub_mchid": _OTHER_SUB},
+            "wx_pubkey.pkcs8.pem",
+            tenant="next door",
+        ),
+        _alipay("alipay-authorised", _ALIPAY_PARTNER),
+        _alipay(
+            "alipay-other-authorised",
+            {
+                **_ALIPAY_PARTNER,
+                "app_auth_token": alipay_forge.AUTHORISED["app_auth_token"][::-1],
+                "seller_id": "2088000000000002",
+            },
+            tenant="next door",
+        ),
+    )
+}
+EVERYBODY = TILLS | NEIGHBOURS | PARTNERS
 
 # What a network hears when it is to send the message again.
 REFUSALS = {

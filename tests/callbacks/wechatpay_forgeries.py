@@ -68,8 +68,11 @@ PROBE = "WECHATPAY/SIGNTEST/"
 def payment(order: Order, **more: Any) -> dict[str, Any]:
     """A paid transaction of this account."""
     fields = wechatpay_forge.transaction(order.number, "SUCCESS", order.price, transaction_id=order.ref)
-    names = ("appid", "mchid")
-    return fields | {name: order.till.settings[name] for name in names} | more
+    settings = order.till.settings
+    fields |= {name: settings[name] for name in ("appid", "mchid")}
+    if "sub_mchid" in settings:
+        fields = wechatpay_forge.as_partner(fields, settings["sub_mchid"])
+    return fields | more
 
 
 def notice(order: Order, body: bytes, *, key_name: str = "", age_s: int = 0) -> Inbound:
@@ -389,8 +392,43 @@ def _refund(order: Order, event: str = "TRANSACTION.SUCCESS", **more: Any) -> di
         "amount": {"total": 1250, "refund": 1250, "payer_total": 1250, "payer_refund": 1250},
     }
     sealing = {"associated": "refund", "original_type": "refund"}
-    return envelope(order, json_bytes(fields | more), **sealing) | {"event_type": event}
+    told = {name: value for name, value in (fields | more).items() if value is not None}
+    return envelope(order, json_bytes(told), **sealing) | {"event_type": event}
 
+
+def _sold_by(**parties: str | None) -> Forge:
+    """News of the order, of a payment, that name other parties; None leaves one out."""
+
+    def forge(order: Order) -> Inbound:
+        told = {name: value for name, value in payment(order, **parties).items() if value is not None}
+        return notice(order, json_bytes(envelope(order, json_bytes(told))))
+
+    return forge
+
+
+def _refunded_by(**parties: str | None) -> Forge:
+    def forge(order: Order) -> Inbound:
+        own = {"mchid": None, "sp_mchid": wechatpay_forge.MCHID, "sub_mchid": wechatpay_forge.SUB_MCHID}
+        return notice(order, json_bytes(_refund(order, "REFUND.SUCCESS", **{**own, **parties})))
+
+    return forge
+
+
+# Signed by the service provider's own WeChat Pay and opened by its key: of others, or not as it tells them.
+_PARTIES: dict[str, dict[str, str | None]] = {
+    "another sub-merchant": {"sub_mchid": "1600000110"},
+    "nobody in particular": {"sub_mchid": None},
+    "another service provider": {"sp_mchid": "1900000110"},
+    "the provider for itself": {"sp_mchid": None, "sub_mchid": None, "mchid": wechatpay_forge.MCHID},
+    "the sub-merchant for itself": {"sp_mchid": None, "sub_mchid": None, "mchid": wechatpay_forge.SUB_MCHID},
+    "the sub-merchant, under a direct name": {"sp_mchid": None, "mchid": wechatpay_forge.MCHID},
+}
+FORGED_TO_PARTNERS: dict[str, Forge] = {
+    **{f"a payment of {whose}": _sold_by(**parties) for whose, parties in _PARTIES.items()},
+    **{f"a refund of {whose}": _refunded_by(**parties) for whose, parties in _PARTIES.items()},
+    "a payment under another application": _sold_by(sp_appid="wx0000000000000000"),
+    "a payment under another sub-merchant's application": _sold_by(sub_appid="wx0000000000000000"),
+}
 
 FORGED: dict[str, Forge] = dict(
     chain(

@@ -6,7 +6,9 @@ import json
 
 import pytest
 
-from app.merchants import accounts
+from app import runtime
+from app.merchants import accounts, trial
+from app.merchants.actor import SERVER
 from tests.cli.conftest import json_of
 from tests.conftest import add_shop
 from tests.providers import alipay_forge
@@ -67,3 +69,32 @@ def test_credentials_are_replaced_and_an_account_is_disabled(run, house, credent
 def test_the_fields_of_a_provider_are_told(run, house):
     assert "private_key" in run("account", "fields", "alipay").output
     assert "app_id" in json_of(run("account", "fields", "alipay", "--json"))
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+@pytest.mark.parametrize(
+    ("words", "own"),
+    [
+        ("alipay --service-provider", {"app_auth_token", "seller_id"}),
+        ("wechatpay --service-provider", {"sub_mchid"}),
+        ("unionpay", {"mer_id"}),
+    ],
+)
+def test_a_sample_of_the_sandboxs_is_added_and_its_connection_works(run, house, far, tmp_path, words, own):
+    """What a service provider enters for a merchant is to be had where payments can be tried."""
+    shop = add_shop()
+    moved = house.extensions["mafu.runtime"].settings.model_copy(update={"sandbox_url": far})
+    runtime.init_app(house, moved)
+    sample = json_of(run(f"account sample {words}"))
+    assert own <= sample.keys()
+    path = tmp_path / "sample.json"
+    path.write_text(json.dumps(sample))
+    made = json_of(run("account", "add", words.split()[0], "--credentials", str(path), "--json"))
+    assert trial.try_account(shop.id, made["id"], by=SERVER) == trial.Trial(trial.Finding.WORKS)
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_where_there_are_no_service_providers_no_sample_of_one_is_made(run, house, far):
+    result = run("account sample unionpay --service-provider")
+    assert result.exit_code == 1
+    assert "no service providers" in result.output + result.stderr

@@ -162,6 +162,9 @@ def _forged() -> ProviderUnreachable:
     [
         (None, "It works: Alipay knows this account"),
         (ProviderRejected("no", provider_code="isv.invalid-app-id"), "does not know this application"),
+        (ProviderRejected("no", provider_code="aop.invalid-app-auth-token"), "ask for another token"),
+        (ProviderRejected("no", provider_code="aop.app-auth-token-time-out"), "ask for another token"),
+        (ProviderRejected("no", provider_code="aop.invalid-app-auth-token-no-api"), "does not cover this"),
         (ProviderRejected("no", provider_code="ACQ.NEW_WORD"), "Look the code up"),
         (ProviderUnreachable("no", provider_code="isv.invalid-signature"), "does not know this private key"),
         (_forged(), "perhaps your own key stands there"),

@@ -59,6 +59,9 @@ KEY_MODE = {
     "seller_id": SELLER_ID,
     "gateway_url": "https://alipay.example/gateway.do",
 }
+# A merchant that lets the application above act for it, and how news name that merchant.
+AUTHORISED = {"app_auth_token": "202401BB8f3b1d6e2c5a49f7b0c1d2e3f4a5b6c7", "seller_id": "2088000000000001"}
+TOLD = {"seller_id": AUTHORISED["seller_id"], "auth_app_id": "2021000000000098"}
 # The seller's number is not checked unless it is set; most tests leave it out.
 SETTINGS = {name: value for name, value in KEY_MODE.items() if name != "seller_id"}
 CERT_MODE = {
@@ -162,6 +165,20 @@ def notice_fields(out_trade_no: str, status: str, amount: Money, **more: str) ->
     }
 
 
+def refund_notice_fields(order: RefundOrder, **more: str) -> dict[str, str]:
+    """The fields of a trade notification that tells of a refund in part."""
+    return notice_fields(
+        order.payment.out_trade_no,
+        "TRADE_SUCCESS",
+        order.paid,
+        gmt_payment="2024-01-15 10:00:30",
+        gmt_refund="2024-01-15 10:05:01.123",
+        out_biz_no=order.out_refund_no,
+        refund_fee=order.amount.major(),
+        **more,
+    )
+
+
 class AlipayForge:
     """The far side for the key-mode account, as the contract wants it."""
 
@@ -192,16 +209,7 @@ class AlipayForge:
     def refund_callback(self, order: RefundOrder, outcome: Outcome) -> Inbound | None:
         if outcome is not Outcome.SUCCEEDED:
             return None
-        fields = notice_fields(
-            order.payment.out_trade_no,
-            "TRADE_SUCCESS",
-            order.paid,
-            gmt_payment="2024-01-15 10:00:30",
-            gmt_refund="2024-01-15 10:05:01.123",
-            out_biz_no=order.out_refund_no,
-            refund_fee=order.amount.major(),
-        )
-        return notice(fields)
+        return notice(refund_notice_fields(order))
 
     def started(self, order: PaymentOrder) -> list[HttpAnswer]:
         if order.scene is not Scene.DESKTOP:
@@ -318,6 +326,41 @@ class AlipayForge:
         return [accepted(method, bill_download_url=url), HttpAnswer(200, {}, bill(day, bill_rows(lines)))]
 
 
+class AuthorisedForge(AlipayForge):
+    """The far side for a service provider's application, acting for a merchant that authorised it.
+
+    News come under the provider's app_id and name the merchant's application and the merchant who sells.
+    """
+
+    settings: Mapping[str, str] = {**KEY_MODE, **AUTHORISED}
+    secrets: tuple[str, ...] = (*AlipayForge.secrets, AUTHORISED["app_auth_token"])
+
+    def callback(
+        self,
+        out_trade_no: str,
+        outcome: Outcome,
+        amount: Money,
+        *,
+        status: str | None = None,
+        stranger: bool = False,
+    ) -> Inbound:
+        whose = {"seller_id": "2088000000000009", "auth_app_id": "2021000000000099"} if stranger else TOLD
+        fields = notice_fields(out_trade_no, status or STATUS[outcome], amount, **whose)
+        if outcome is Outcome.SUCCEEDED:
+            fields["gmt_payment"] = "2024-01-15 10:00:30"
+        return notice(fields)
+
+    def refund_callback(self, order: RefundOrder, outcome: Outcome) -> Inbound | None:
+        if outcome is not Outcome.SUCCEEDED:
+            return None
+        return notice(refund_notice_fields(order, **TOLD))
+
+    def statement(self, day: date, lines: Sequence[StatementLine]) -> list[HttpAnswer]:
+        announced, _ = super().statement(day, lines)
+        file = bill(day, bill_rows(lines), seller_id=self.settings["seller_id"])
+        return [announced, HttpAnswer(200, {}, file)]
+
+
 class InAppForge(AlipayForge):
     """The far side for an account that pays by the pay sheet inside Alipay's app."""
 
@@ -354,14 +397,19 @@ def bill_rows(lines: Sequence[StatementLine]) -> list[list[str]]:
 
 
 def bill(
-    day: date, rows: Sequence[Sequence[str]], *, header: Sequence[str] = BILL_COLUMNS, extras: int = 0
+    day: date,
+    rows: Sequence[Sequence[str]],
+    *,
+    header: Sequence[str] = BILL_COLUMNS,
+    extras: int = 0,
+    seller_id: str = SELLER_ID,
 ) -> bytes:
     """A day's zip: a detail and a summary table in GBK, entries named in GBK without saying so."""
     stamp = f"{day:%Y%m%d}"
     detail = table(
         [
             "#支付宝业务明细查询",
-            f"#账号：[{SELLER_ID}0156]",
+            f"#账号：[{seller_id}0156]",
             f"#起始日期：[{day:%Y年%m月%d日} 00:00:00]   终止日期：[{day:%Y年%m月%d日} 24:00:00]",
             "#-----------------------------------------业务明细列表----------------------------------------",
             list(header),
@@ -376,7 +424,7 @@ def bill(
     packed = io.BytesIO()
     with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, content in (("业务明细(汇总)", summary), ("业务明细", detail)):
-            archive.writestr(gbk_entry(f"{SELLER_ID}0156_{stamp}_{name}.csv"), content)
+            archive.writestr(gbk_entry(f"{seller_id}0156_{stamp}_{name}.csv"), content)
         for number in range(extras):
             archive.writestr(f"{number}.txt", "")
     return packed.getvalue()

@@ -13,7 +13,14 @@ from app.money import Money
 from app.providers.alipay import Alipay
 from app.providers.base import AppParams, Outcome, PaymentResult, Redirect, RefundResult, Scene, ShowQR
 from tests.providers import alipay_forge as far
-from tests.providers.alipay_forge import SETTINGS, AlipayForge, InAppForge, sent_params, verified_params
+from tests.providers.alipay_forge import (
+    SETTINGS,
+    AlipayForge,
+    AuthorisedForge,
+    InAppForge,
+    sent_params,
+    verified_params,
+)
 from tests.providers.contract import (
     PRICE,
     REF,
@@ -50,6 +57,15 @@ class TestContractInTheApp(TestContract):
     @classmethod
     def forge(cls) -> InAppForge:
         return InAppForge()
+
+
+class TestContractForAnotherMerchant(TestContract):
+    """A service provider's application, acting for a merchant that authorised it."""
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def forge(cls) -> AuthorisedForge:
+        return AuthorisedForge()
 
 
 # Starting, product by product

@@ -38,7 +38,7 @@ from tests.providers.contract import (
     code_order,
     order,
 )
-from tests.providers.wechatpay_forge import BOTH_MODES, WechatPayForge, checked
+from tests.providers.wechatpay_forge import BOTH_MODES, SubMerchantForge, WechatPayForge, checked
 
 REFUSED = (401, '{"code":"FAIL","message":"失败"}'.encode())
 UNASKED = PaymentRef(REF.out_trade_no, NOW)  # before WeChat Pay's own number is known
@@ -68,6 +68,15 @@ class TestContractByCertificate(TestContract):
     @classmethod
     def forge(cls) -> WechatPayForge:
         return WechatPayForge(far.CERTIFICATE_MODE, far.PLATFORM_SERIAL)
+
+
+class TestContractForASubMerchant(TestContract):
+    """A service provider that takes money for one of its sub-merchants: every call and answer differs."""
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def forge(cls) -> SubMerchantForge:
+        return SubMerchantForge(far.SUB_MERCHANT)
 
 
 @pytest.fixture(scope="module")

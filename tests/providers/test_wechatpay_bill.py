@@ -309,6 +309,18 @@ def test_a_line_of_another_merchant_is_marked(wechatpay: WechatPay) -> None:
     assert [line.is_foreign for line in lines] == [False, True]
 
 
+@pytest.mark.parametrize(
+    ("settings", "is_foreign"),
+    [(far.BOTH_MODES, [False, False, True, True]), (far.SUB_MERCHANT, [True, True, False, True])],
+    ids=["the provider for itself", "a sub-merchant"],
+)
+def test_in_a_service_providers_bill_each_line_is_of_one_merchant(settings, is_foreign) -> None:
+    """Asked without sub_mchid it has everybody's lines, which are not the provider's own sales."""
+    rows = [row for sub in ("0", "", far.SUB_MCHID, "1600000110") for row in one_row(特约商户号=sub)]
+    lines = WechatPay(settings, Wire()).read_bill(trade_bill(rows), DAY)
+    assert [line.is_foreign for line in lines] == is_foreign
+
+
 def test_the_bill_of_another_day_is_not_taken(wechatpay: WechatPay) -> None:
     with pytest.raises(ProviderUnreachable, match="another day"):
         list(wechatpay.read_bill(trade_bill(trade_rows(STATEMENT)), DAY + timedelta(days=1)))

@@ -75,6 +75,11 @@ PUBLIC_KEY_MODE = {
 CERTIFICATE_MODE = {**BASE, "platform_certs": KEYS["wx_platform.crt"]}
 BOTH_MODES = {**PUBLIC_KEY_MODE, **CERTIFICATE_MODE}
 
+# The same keys as a service provider's, for one of its sub-merchants.
+SUB_MCHID, SUB_APPID = "1600000109", "wx00000000000000aa"
+SUB_MERCHANT = {**PUBLIC_KEY_MODE, "sub_mchid": SUB_MCHID}
+SUB_MERCHANT_WITH_APPID = {**SUB_MERCHANT, "sub_appid": SUB_APPID}
+
 STATES = {
     Outcome.PENDING: "NOTPAY",
     Outcome.SUCCEEDED: "SUCCESS",
@@ -231,6 +236,17 @@ def transaction(out_trade_no: str, state: str, amount: Money, **more: Any) -> di
     return fields | more
 
 
+def as_partner(fields: Mapping[str, Any], sub_mchid: str = SUB_MCHID, sub_appid: str = "") -> dict[str, Any]:
+    """A direct merchant's payment or refund as a service provider is told it: who signs, and who is paid."""
+    names = {"appid": "sp_appid", "mchid": "sp_mchid"}
+    told = {names.get(name, name): value for name, value in fields.items()}
+    if "payer" in told:
+        openid = told["payer"]["openid"]
+        told["payer"] = {"sp_openid": openid} | ({"sub_openid": openid} if sub_appid else {})
+    subs = {"sub_appid": sub_appid, "sub_mchid": sub_mchid}
+    return told | {name: text for name, text in subs.items() if text}
+
+
 def refund_fields(order: RefundOrder, status: str, name: str = "status", **more: Any) -> dict[str, Any]:
     """A refund; in notifications the state's name is ``refund_status``."""
     return {
@@ -275,10 +291,15 @@ class WechatPayForge:
     )
 
     pay_code = "134567890123456789"
+    stranger = "mchid"  # what another merchant's news differ in
 
     def __init__(self, settings: Mapping[str, str] = BOTH_MODES, serial: str = PUBLIC_KEY_ID) -> None:
         self.settings = settings
         self.serial = serial
+
+    def told(self, fields: Mapping[str, Any]) -> dict[str, Any]:
+        """A payment, or the news of a refund, as this account is told of it."""
+        return dict(fields)
 
     def callback(
         self,
@@ -289,16 +310,17 @@ class WechatPayForge:
         status: str | None = None,
         stranger: bool = False,
     ) -> Inbound:
-        fields = transaction(out_trade_no, status or STATES[outcome], amount)
+        fields = self.told(transaction(out_trade_no, status or STATES[outcome], amount))
         if stranger:
-            fields["mchid"] = "1900000110"
+            fields[self.stranger] = "1900000110"
         return payment_notice(fields, self.serial)
 
     def refund_callback(self, order: RefundOrder, outcome: Outcome) -> Inbound | None:
         if outcome is Outcome.PENDING:
             return None
         status = REFUND_STATES[outcome]
-        return refund_notice(refund_notice_fields(order, status), f"REFUND.{status}", self.serial)
+        fields = self.told(refund_notice_fields(order, status))
+        return refund_notice(fields, f"REFUND.{status}", self.serial)
 
     def started(self, order: PaymentOrder) -> list[HttpAnswer]:
         handle = {
@@ -314,7 +336,7 @@ class WechatPayForge:
         self, ref: PaymentRef, outcome: Outcome, amount: Money, *, status: str | None = None
     ) -> list[HttpAnswer]:
         state = status or STATES[outcome]
-        return [answer(transaction(ref.out_trade_no, state, amount), 200, self.serial)]
+        return [answer(self.told(transaction(ref.out_trade_no, state, amount)), 200, self.serial)]
 
     def closed(self, ref: PaymentRef, *, again: bool = False) -> list[HttpAnswer]:
         return [answer(None, 204, self.serial)]
@@ -323,17 +345,19 @@ class WechatPayForge:
         number = order.ref.out_trade_no
         if outcome is Outcome.PENDING:
             asked = transaction(number, "USERPAYING", order.amount)
-            return [answer(asked, 202, self.serial)]
-        return [answer(transaction(number, "SUCCESS", order.amount, trade_type="MICROPAY"), 200, self.serial)]
+            return [answer(self.told(asked), 202, self.serial)]
+        paid = transaction(number, "SUCCESS", order.amount, trade_type="MICROPAY")
+        return [answer(self.told(paid), 200, self.serial)]
 
     def reversed(self, ref: PaymentRef, *, again: bool = False) -> list[HttpAnswer]:
         if again:
             return [refused(400, "TRADE_ERROR", self.serial), *self.undone(ref, PRICE, paid=False)]
-        return [answer({"appid": APPID, "mchid": MCHID, "out_trade_no": ref.out_trade_no}, 200, self.serial)]
+        done = {"appid": APPID, "mchid": MCHID, "out_trade_no": ref.out_trade_no}
+        return [answer(self.told(done), 200, self.serial)]
 
     def undone(self, ref: PaymentRef, amount: Money, *, paid: bool) -> list[HttpAnswer]:
         """Reversed is reversed: WeChat Pay does not say whether it had been paid."""
-        return [answer(transaction(ref.out_trade_no, "REVOKED", amount), 200, self.serial)]
+        return [answer(self.told(transaction(ref.out_trade_no, "REVOKED", amount)), 200, self.serial)]
 
     def refunded(self, order: RefundOrder, outcome: Outcome) -> list[HttpAnswer]:
         return [answer(refund_fields(order, REFUND_STATES[outcome]), 200, self.serial)]
@@ -366,6 +390,19 @@ class WechatPayForge:
 
     def statement(self, day: date, lines: Sequence[StatementLine]) -> list[HttpAnswer]:
         return bill_answers(trade_bill(trade_rows(lines)), serial=self.serial)
+
+
+class SubMerchantForge(WechatPayForge):
+    """The far side for a service provider's account of one sub-merchant: its strangers are other ones."""
+
+    stranger = "sub_mchid"
+
+    def told(self, fields: Mapping[str, Any]) -> dict[str, Any]:
+        return as_partner(fields, self.settings["sub_mchid"], self.settings.get("sub_appid", ""))
+
+    def statement(self, day: date, lines: Sequence[StatementLine]) -> list[HttpAnswer]:
+        rows = [row | {"特约商户号": self.settings["sub_mchid"]} for row in trade_rows(lines)]
+        return bill_answers(trade_bill(rows), serial=self.serial)
 
 
 def bill_answers(
