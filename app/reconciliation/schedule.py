@@ -13,6 +13,7 @@ import structlog
 
 from app import clock, queue
 from app.charges import incidents
+from app.charges.outcomes import is_fault
 from app.db import moment, reading, table_of, transaction
 from app.errors import Conflict, ProviderRejected, ProviderUnreachable
 from app.merchants import accounts
@@ -84,7 +85,9 @@ def follow(claim: Claim) -> None:
         return
     except ProviderRejected as refusal:
         log.info("no bill", account_id=account_id, day=digits, code=refusal.provider_code)
-        is_done, patience = False, WAIT_FOR_BILL
+        is_done, is_missing = False, is_fault(accounts.open_account(account_id).provider.info, refusal)
+        if not is_missing:  # then it says nothing of the day: of a lapsed token, a key, a right
+            patience = WAIT_FOR_BILL
     except (ProviderUnreachable, Conflict) as trouble:
         log.warning("bill not read", account_id=account_id, day=digits, detail=trouble.detail)
         is_done, is_missing = False, True

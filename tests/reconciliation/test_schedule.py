@@ -27,6 +27,7 @@ from tests.charges.scripted import stand_in
 TODAY = date(2026, 3, 2)
 NOON = datetime(2026, 3, 2, 4, tzinfo=UTC)  # in Beijing
 SILENCE = ProviderUnreachable("no answer")
+LAPSED = ProviderRejected("ask for another token", provider_code="aop.app-auth-token-time-out")
 NO_BILL = ProviderRejected("no bill", provider_code="isp.bill_not_exist")
 
 
@@ -210,8 +211,9 @@ def test_a_day_without_trades_ends_quietly(merchant, mornings):
     assert rows_of(Incident) == []
 
 
-def test_a_bill_that_cannot_be_read_for_days_is_told_to_a_person(merchant, mornings):
-    stand_in(merchant).bill = SILENCE
+@pytest.mark.parametrize("trouble", [SILENCE, LAPSED], ids=["silence", "an account's fault"])
+def test_a_bill_that_cannot_be_read_for_days_is_told_to_a_person(merchant, mornings, trouble):
+    stand_in(merchant).bill = trouble
     mornings.until(NOON + timedelta(days=4))
     assert read_to() == TODAY
     assert row_of(Incident).kind == "bill_unread"
