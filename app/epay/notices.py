@@ -115,7 +115,7 @@ def fits(front: Front, asked: Asked) -> bool:
         "param": asked.param,
     }
     address = wire.with_query(asked.notify_url, wire.with_signature(fields, front.key))
-    return len(address) <= wire.NOTICE_CHARS_MAX
+    return len(wire.for_a_header(address)) <= wire.NOTICE_CHARS_MAX
 
 
 def return_address(order: sa.Row[Any], front: Front) -> str:
@@ -247,7 +247,7 @@ def _errand(claim: Claim) -> Errand | None:
     return Errand(
         claim,
         order.tries + 1,
-        wire.with_query(order.notify_url, wire.with_signature(_frozen(order), key)),
+        wire.for_a_header(wire.with_query(order.notify_url, wire.with_signature(_frozen(order), key))),
     )
 
 

@@ -182,14 +182,22 @@ def is_web_address(url: str) -> bool:
     if not 1 <= len(url) <= ADDRESS_CHARS_MAX or _CONTROL.search(url) or re.search(r"[\s\\<>\"]", url):
         return False
     try:
-        parts = urlsplit(url)
+        parts = urlsplit(for_a_header(url))
         return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.username is None
     except ValueError:
         return False
 
 
 def for_a_header(address: str) -> str:
-    """The address with everything escaped that is not ASCII; what is escaped already stays."""
+    """The address in ASCII: its host as names are looked up, the rest escaped; what is escaped already stays.
+
+    ``"https://商店.example/谢" -> "https://xn--czrs0t.example/%E8%B0%A2"``.  Raises ValueError.
+    """
+    scheme, _, rest = address.partition("://")
+    place = re.split(r"[/?#]", rest, maxsplit=1)[0]
+    if not place.isascii():
+        host, colon, port = place.partition(":")
+        address = f"{scheme}://{host.encode('idna').decode()}{colon}{port}{rest[len(place) :]}"
     return quote(address, safe="%/:=&?~#+!$,;'@()*[]")
 
 

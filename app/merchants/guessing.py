@@ -17,6 +17,8 @@ from app.merchants.models import SignInFailure
 # After the fifth wrong try each further one doubles the wait, up to a quarter of an hour.
 FREE_TRIES = 5
 WAIT_S_MAX = 900
+KEPT = timedelta(days=1)  # after the wait; then it is as if nothing had been tried
+_SWEPT_MAX = 1000
 
 _failures = table_of(SignInFailure)
 
@@ -39,16 +41,23 @@ def refuse_if_guessing(subjects: Sequence[str]) -> None:
 
 
 def note_failure(tx: Connection, subjects: Sequence[str]) -> None:
-    """Count one wrong try against each.  A step."""
+    """Count one wrong try against each.  A step.
+
+    Rows are waited for in one order, and none while any that are too old are held: two at once never wait
+    for each other.
+    """
     now = clock.now()
-    tx.execute(sa.delete(_failures).where(_failures.c.until < now - timedelta(days=1)))
-    for each in subjects:
+    for each in sorted(subjects):
         # Inserted or not, the row is counted up where it stands: guesses at the same time all count.
         tx.execute(insert_or_skip(tx, _failures), {"subject": each, "count": 0, "until": now})
         mine = _failures.c.subject == each
-        counted = sa.update(_failures).where(mine).values(count=_failures.c.count + 1)
+        more = sa.case((_failures.c.until < now - KEPT, 1), else_=_failures.c.count + 1)
+        counted = sa.update(_failures).where(mine).values(count=more)
         count = tx.execute(counted.returning(_failures.c.count)).scalar_one()
         tx.execute(sa.update(_failures).where(mine).values(until=now + timedelta(seconds=_wait_s(count))))
+    old = sa.select(_failures.c.subject).where(_failures.c.until < now - KEPT).limit(_SWEPT_MAX)
+    swept = _failures.c.subject.in_(old.with_for_update(skip_locked=True))
+    tx.execute(sa.delete(_failures).where(swept))
 
 
 def forgive(tx: Connection, one: str) -> None:

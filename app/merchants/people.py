@@ -17,7 +17,7 @@ from argon2.exceptions import InvalidHashError, VerifyMismatchError
 from sqlalchemy import Connection
 
 from app import clock
-from app.db import reading, table_of, transaction
+from app.db import reading, retried, table_of, transaction
 from app.errors import Conflict, InvalidRequest, NotAuthenticated
 from app.ids import new_id
 from app.merchants import audit, devices, guessing, letters, sessions
@@ -273,6 +273,7 @@ def _good(token: str, is_reset: bool) -> tuple[sa.ColumnElement[bool], ...]:
     )
 
 
+@retried
 def _note_failure(subjects: list[str], user: sa.Row[Any] | None, email: str, address: str) -> None:
     with transaction() as tx:
         guessing.note_failure(tx, subjects)

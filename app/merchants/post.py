@@ -11,7 +11,7 @@ from sqlalchemy import Connection
 
 from app import mail, queue
 from app.db import moment, reading, table_of, transaction
-from app.mail import MailDelayed, MailRefused
+from app.mail import MailDelayed, MailHalted, MailRefused
 from app.merchants import forgotten, letters
 from app.merchants.letter_views import message_of
 from app.merchants.letters import Letter, Topic
@@ -47,7 +47,9 @@ def _send(claim: Claim, letter: Letter) -> None:
         mail.send(message_of(letter, claim.subject_id), letter.to, settings())
     except MailDelayed as error:
         if claim.tries < TRIES_MAX and settings().has_mail:
-            log.warning("mail delayed", reason=str(error), **facts)
+            # Nobody else would learn of it: what is meant for people by mail stays here.
+            tell = log.critical if isinstance(error, MailHalted) else log.warning
+            tell("mail delayed", reason=str(error), **facts)
             with transaction() as tx:
                 queue.put_back(tx, claim, moment(tx) + FIRST_WAIT * 2 ** (claim.tries - 1))
             return

@@ -86,3 +86,24 @@ def test_a_parameter_comes_once_and_there_are_not_many():
         wire.fields_of([("money", "1"), ("money", "2")])
     with pytest.raises(InvalidRequest):
         wire.fields_of([(f"x{number}", "") for number in range(wire.FIELDS_MAX + 1)])
+
+
+@pytest.mark.parametrize(
+    ("address", "sent"),
+    [
+        (
+            "https://商店.example:8443/谢?a=%E4&b=中",
+            "https://xn--czrs0t.example:8443/%E8%B0%A2?a=%E4&b=%E4%B8%AD",
+        ),
+        ("http://商店.example?a=/", "http://xn--czrs0t.example?a=/"),
+        ("https://shop.example/@谢", "https://shop.example/@%E8%B0%A2"),
+    ],
+)
+def test_a_host_goes_out_as_names_are_looked_up(address, sent):
+    assert wire.is_web_address(address)
+    assert wire.for_a_header(address) == sent
+
+
+@pytest.mark.parametrize("address", ["https://" + "商" * 70 + ".example/", "https://商店。＠evil.example/"])
+def test_a_host_that_has_no_such_form_is_no_address(address):
+    assert not wire.is_web_address(address)

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
+import socket
 import ssl
+import threading
+import time
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import timedelta
 from ipaddress import IPv4Address
 
@@ -17,7 +22,7 @@ from app import mail, queue
 from app.config import load_settings
 from app.db import NestedTransaction, transaction
 from app.errors import SettingsError, TooManyRequests
-from app.mail import MailDelayed
+from app.mail import MailDelayed, MailHalted
 from app.merchants import forgotten, letter_views, letters, people, post, second_factor, sessions, team
 from app.merchants.actor import Actor
 from app.merchants.letters import Letter, Topic
@@ -169,6 +174,34 @@ def test_a_server_that_is_away_or_hangs_holds_nobody_up(merchant, app, box, sett
         mail.send(message, "a@b.example", here)
 
 
+def drip(line: socket.socket, words: list[bytes]) -> None:
+    """A server that says a little at a time, and never comes to an end."""
+    with suppress(OSError):
+        for word in words:
+            line.sendall(word)
+        while True:
+            line.sendall(b"-")
+            time.sleep(0.02)
+
+
+@pytest.mark.parametrize("security", ["none", "tls"])
+def test_a_server_that_goes_on_and_on_is_hung_up_on(app, tmp_path, monkeypatch, security) -> None:
+    monkeypatch.setattr(mail, "WHOLE_S", 0.3)
+    message = letter_views.message_of(Letter(Topic.INVITATION, "a@b.example", facts=FACTS), "ml_1")
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def answer() -> None:
+            with server.accept()[0] as line:
+                drip(line, [b"220 "] if security == "none" else [b"\x16\x03\x03\x3f\xff"])
+
+        threading.Thread(target=answer, daemon=True).start()
+        here = settings_for("", tmp_path, **by_mail(server.getsockname()[1], smtp_security=security))
+        began_s = time.monotonic()
+        with pytest.raises(MailDelayed):
+            mail.send(message, "a@b.example", here)
+        assert time.monotonic() - began_s < 2
+
+
 FACTS = {"who": "x", "shop": "y", "link": "z"}
 
 
@@ -192,6 +225,45 @@ def test_the_server_is_spoken_to_in_private_and_told_who_we_are(merchant, app, t
         assert len(box.mails) == (password == "right")
 
 
+@pytest.mark.parametrize(
+    "asked",
+    [{"smtp_security": "starttls"}, {"smtp_user": "mafu", "smtp_password": "right"}],
+    ids=["privacy", "a name"],
+)
+def test_a_server_that_no_longer_offers_what_is_asked_loses_no_letter(
+    merchant, app, box, asked, at, monkeypatch
+) -> None:
+    """Nothing goes out in the clear; the letter waits, somebody is called, and then it is sent."""
+    runtime = app.extensions["mafu.runtime"]
+    strict = dataclasses.replace(runtime, settings=runtime.settings.model_copy(update=asked))
+    invite(merchant)
+    with monkeypatch.context() as patch, structlog.testing.capture_logs() as told:
+        patch.setitem(app.extensions, "mafu.runtime", strict)
+        patch.setattr(post, "log", structlog.get_logger())  # the other remembers whom it told first
+        assert work() == 1
+    assert [each["log_level"] for each in told if each["event"] == "mail delayed"] == ["critical"]
+    assert box.mails == []
+    assert len(rows_of(Row)) == 1
+    at(timedelta(minutes=1))
+    assert work() == 1
+    assert len(box.mails) == 1
+
+
+@pytest.mark.parametrize(
+    ("answer", "is_the_operators"), [("530 go private first", True), ("451 later", False)]
+)
+def test_a_no_that_is_not_of_the_letter_loses_none(app, box, monkeypatch, answer, is_the_operators) -> None:
+    async def refuse(*_: object) -> str:
+        return answer
+
+    here = app.extensions["mafu.runtime"].settings
+    message = letter_views.message_of(Letter(Topic.INVITATION, "a@b.example", facts=FACTS), "ml_1")
+    monkeypatch.setattr(box, "handle_MAIL", refuse, raising=False)
+    with pytest.raises(MailDelayed) as caught:
+        mail.send(message, "a@b.example", here)
+    assert isinstance(caught.value, MailHalted) is is_the_operators
+
+
 def test_an_address_that_nobody_has_is_answered_like_one_that_somebody_has(
     merchant, box, monkeypatch
 ) -> None:
@@ -211,17 +283,32 @@ def test_an_address_that_nobody_has_is_answered_like_one_that_somebody_has(
     assert people.sign_in(merchant.email, "a long enough password", address="198.51.100.7")
 
 
-def test_asking_too_often_has_to_wait_whoevers_address_it_is(merchant: Shop, box: Mailbox) -> None:
+def test_asking_too_often_has_to_wait_whoevers_address_is_asked_for(merchant: Shop) -> None:
     for number in range(5):
-        forgotten.ask(merchant.email, address=f"198.51.100.{number}")
-    with pytest.raises(TooManyRequests):
-        forgotten.ask(merchant.email, address="203.0.113.1")
-    for _ in range(5):
-        forgotten.ask(f"{_}@nobody.example", address="203.0.113.1")
+        forgotten.ask(f"{number}@nobody.example", address="203.0.113.1")
     with pytest.raises(TooManyRequests):
         forgotten.ask("new@nobody.example", address="203.0.113.1")
+
+
+def test_strangers_who_go_on_asking_neither_fill_a_mailbox_nor_keep_its_owner_out(
+    merchant: Shop, box: Mailbox, at
+) -> None:
+    """One letter an hour, three that open at once; and who owns it is heard and has a link that opens."""
+    counts = []
+    for hour in range(6):
+        for number in range(20):
+            forgotten.ask(merchant.email, address=f"198.51.100.{20 * hour + number}")
+        work()
+        counts.append(len(box.mails))
+        at(timedelta(hours=1, seconds=1))
+    assert counts == [1, 2, 3, 3, 3, 3]
+    people.use_reset_link(link_in(box, 0), "a long enough password", address="203.0.113.9")
     work()
-    assert len(box.mails) == 5
+    before = len(box.mails)
+    forgotten.ask(merchant.email, address="203.0.113.9")  # what was used counts no more
+    work()
+    assert len(box.mails) == before + 1
+    assert people.link_owner(link_in(box), is_reset=True) == merchant.email
 
 
 def test_a_person_who_is_gone_gets_no_link(merchant: Shop, box: Mailbox) -> None:
