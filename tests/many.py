@@ -60,7 +60,7 @@ def fill(shop: Shop, neighbour: Shop, count: int) -> Many:
         for number in range(first, min(first + CHUNK, count)):
             owner = neighbour if number % 10 == 9 else shop
             sign = signs[number % CODES] if number % 4 == 0 and owner is shop else None
-            charge, attempt = _pair(owner, number, end - step * (count - number), sign)
+            charge, attempt = pair(owner, number, end - step * (count - number), sign)
             charges.append(charge)
             attempts += [attempt] if attempt else []
             if sign is not None and attempt and number >= count // 2 and found is None:
@@ -78,7 +78,7 @@ def fill(shop: Shop, neighbour: Shop, count: int) -> Many:
     return found
 
 
-def _pair(owner: Shop, number: int, at: Any, sign: Any) -> tuple[dict[str, Any], dict[str, Any] | None]:
+def pair(owner: Shop, number: int, at: Any, sign: Any) -> tuple[dict[str, Any], dict[str, Any] | None]:
     """A charge, and the attempt that paid it, if it is paid."""
     charge_id, attempt_id, state = new_id("ch"), new_id("at"), _STATES[number * 7 % 20]
     amount_minor = 100 + number * 37 % 5000 * 10

@@ -10,20 +10,17 @@ from __future__ import annotations
 import heapq
 from collections import Counter as Times
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import partial
 from ipaddress import IPv4Network, IPv6Address, IPv6Network
-from typing import NamedTuple
-
-import sqlalchemy as sa
 
 from app.charges.commands import EXPIRES_IN_S_MAX
-from app.charges.models import Attempt, Charge
+from app.charges.past import ATTEMPTS_MAX, TOTALS, Past, of_its_sort, past_of
 from app.charges.screening import place_key
 from app.clock import day_of, start_of
-from app.db import UTCDateTime, moment, snapshot, table_of
+from app.db import moment, snapshot
 from app.merchants.risk import (
     Action,
     Ask,
@@ -40,31 +37,10 @@ from app.merchants.risk import (
 )
 
 DAYS = 30
-ATTEMPTS_MAX = 200_000  # of a busier shop the latest are gone through: what fits in a second or two
 EXAMPLES_MAX = 20
 
 _DAYS = (Count.DAY, Count.CODE_DAY, Count.PAYER_DAY)
-_charges, _attempts = table_of(Charge), table_of(Attempt)
 _Sort = tuple[Count, str, int, int, int]  # what a rule counts together
-
-
-class Past(NamedTuple):
-    """An attempt as the books keep it."""
-
-    started_at: datetime
-    finished_at: datetime | None
-    attempt_id: str
-    settles: bool
-    payer_key: str | None
-    address_key: str | None
-    device_key: str | None
-    charge_id: str
-    amount_minor: int
-    currency: str
-    by_shopper: bool
-    code_id: str | None
-    order_no: str | None
-    paid_at: datetime | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,54 +82,56 @@ class Rehearsal:
 
 
 def rehearse(merchant_id: str, rule: Rule, *, livemode: bool, days: int = DAYS) -> Rehearsal:
-    """Try a rule on the last days, whatever its dates.  One statement; ATTEMPTS_MAX bounds the memory."""
+    """Try a rule on the last days, whatever its dates.  Two statements; ATTEMPTS_MAX bounds the memory."""
+    places = places_of(merchant_id, rule)
     with snapshot() as connection:
         now = moment(connection)
         since = start_of(day_of(now - timedelta(days=days)))
         span = {"since": since, "made_since": since - timedelta(seconds=EXPIRES_IN_S_MAX)}
-        rows = list(connection.execute(_PAST, {"merchant_id": merchant_id, "livemode": livemode, **span}))
-    is_whole = len(rows) < ATTEMPTS_MAX
-    past = sorted(map(Past._make, rows), key=lambda each: (each.started_at, each.attempt_id))
-    places = places_of(merchant_id, rule)
-    return replay(rule, past, places, since=since, until=now, is_whole=is_whole)
+        of_whom = {"merchant_id": merchant_id, "livemode": livemode, **span}
+        attempts, judged, first = connection.execute(TOTALS, of_whom).one()
+        rows = [tuple(row) for row in connection.execute(of_its_sort(rule), of_whom).all()]
+    rows.sort()  # by when they were begun, then by their ids
+    is_whole = attempts < ATTEMPTS_MAX
+    found = replay(rule, map(past_of, rows), places, since=since if is_whole else first, until=now)
+    return replace(found, is_whole=is_whole, judged=judged)
 
 
 def replay(
     rule: Rule,
-    past: Sequence[Past],
+    past: Iterable[Past],
     places: Mapping[str, str],
     *,
     since: datetime,
     until: datetime,
-    is_whole: bool = True,
 ) -> Rehearsal:
-    """The same of attempts in their order; ``places`` are addresses by digest.  Pure."""
+    """The same of these attempts in their order; ``places`` are addresses by digest.  Pure."""
     memory = Memory()
     judged: set[str] = set()
-    stopped: dict[str, Example] = {}
-    sums: dict[str, Sum] = {}
-    lost: dict[str, Sum] = {}
+    stopped: dict[str, tuple[Past, Facts]] = {}  # by charge, the first time
+    is_review = rule.action is Action.REVIEW
+    lost: list[Past] = []
     for each in past:
-        start = _start_of(each, places)
         judged.add(each.charge_id)
-        facts = None
-        if rule.action is not Action.REVIEW or each.charge_id not in stopped:
-            facts = judge(rule, start, partial(memory.count, each))
-            if facts is not None and each.charge_id not in stopped:
-                stopped[each.charge_id] = Example(
-                    each.charge_id, each.started_at, each.amount_minor, each.paid_at, facts
-                )
-                _add(sums, each)
-        is_stopped = facts is not None or (rule.action is Action.REVIEW and each.charge_id in stopped)
+        is_stopped = is_review and each.charge_id in stopped
+        if not is_stopped:
+            facts = judge(rule, _start_of(each, places), partial(memory.count, each))
+            if facts is not None:
+                is_stopped = True
+                stopped.setdefault(each.charge_id, (each, facts))
         if is_stopped and each.settles:
-            _add(lost, each)
+            lost.append(each)
         if not is_stopped or rule.action is Action.NOTE:
             memory.add(each)
-    if not is_whole and past:
-        since = past[0].started_at
-    latest = sorted(stopped.values(), key=lambda example: example.at, reverse=True)[:EXAMPLES_MAX]
+    latest = sorted(stopped.values(), key=lambda stop: stop[0].started_at, reverse=True)[:EXAMPLES_MAX]
     return Rehearsal(
-        since, until, is_whole, len(judged), tuple(sums.values()), tuple(lost.values()), tuple(latest)
+        since=since,
+        until=until,
+        is_whole=True,
+        judged=len(judged),
+        stopped=_sums(each for each, _ in stopped.values()),
+        lost=_sums(lost),
+        examples=tuple([_example(each, facts) for each, facts in latest]),
     )
 
 
@@ -250,9 +228,17 @@ def _sort_of(ask: Ask) -> _Sort:
     return ask.of, ask.key, ask.low_minor, ask.high_minor, ask.step_minor
 
 
-def _add(sums: dict[str, Sum], each: Past) -> None:
-    so_far = sums.get(each.currency, Sum(each.currency))
-    sums[each.currency] = Sum(each.currency, so_far.count + 1, so_far.minor + each.amount_minor)
+def _sums(past: Iterable[Past]) -> tuple[Sum, ...]:
+    sums: defaultdict[str, list[int]] = defaultdict(lambda: [0, 0])
+    for each in past:
+        so_far = sums[each.currency]
+        so_far[0] += 1
+        so_far[1] += each.amount_minor
+    return tuple([Sum(currency, count, minor) for currency, (count, minor) in sums.items()])
+
+
+def _example(each: Past, facts: Facts) -> Example:
+    return Example(each.charge_id, each.started_at, each.amount_minor, each.paid_at, facts)
 
 
 def _places_in(network: IPv4Network | IPv6Network) -> Iterator[str]:
@@ -277,37 +263,3 @@ def _start_of(each: Past, places: Mapping[str, str]) -> Start:
         device_key=each.device_key,
         payer_key=each.payer_key,
     )
-
-
-# Of the attempts within the span, through their charges, which have an index by time: the latest if there
-# are too many.
-_PAST = (
-    sa.select(  # in the order of the fields of Past
-        _attempts.c.started_at,
-        _attempts.c.finished_at,
-        _attempts.c.id,
-        _attempts.c.settles,
-        _attempts.c.payer_key,
-        _attempts.c.address_key,
-        _attempts.c.device_key,
-        _charges.c.id,
-        _charges.c.amount_minor,
-        _charges.c.currency,
-        _charges.c.amount_by_shopper,
-        _charges.c.qr_code_id,
-        _charges.c.merchant_order_no,
-        _charges.c.paid_at,
-    )
-    .join(
-        _attempts,
-        sa.and_(_attempts.c.merchant_id == _charges.c.merchant_id, _attempts.c.charge_id == _charges.c.id),
-    )
-    .where(
-        _charges.c.merchant_id == sa.bindparam("merchant_id"),
-        _charges.c.livemode == sa.bindparam("livemode"),
-        _charges.c.created_at >= sa.bindparam("made_since", type_=UTCDateTime()),
-        _attempts.c.started_at >= sa.bindparam("since", type_=UTCDateTime()),
-    )
-    .order_by(_charges.c.created_at.desc(), _charges.c.id.desc())
-    .limit(ATTEMPTS_MAX)
-)

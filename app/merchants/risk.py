@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from functools import lru_cache
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
-from typing import Any
+from typing import Any, NamedTuple
 
 from app.clock import day_of, start_of
 from app.errors import InvalidRequest
@@ -174,8 +174,7 @@ class Rule:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class Start:
+class Start(NamedTuple):
     """A payment that somebody is about to begin, as far as rules look at it.
 
     ``address`` is known while it happens; what is kept of it, of a device and of a payer are digests.
@@ -194,8 +193,7 @@ class Start:
     payer_key: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Ask:
+class Ask(NamedTuple):
     """What must be counted, without the charge of the start itself."""
 
     of: Count
