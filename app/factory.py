@@ -225,6 +225,7 @@ def _add_rooms(app: OpenAPI) -> None:
     outbox.hear(types.CHARGE_PAID, "epay", epay_notices.owe)
     search.teach(codes.find_by_letters)
     expand.teach(expand.OfCharge.QR_CODE, codes_search.unfolded)
+    expand.teach(expand.OfCharge.STORE, stores_api.unfolded)
     shops = (epay_views.bp, epay_views.programs_bp)
     doors = (checkout_views.bp, codes_views.bp, topup_views.bp, callbacks_views.bp, brand_views.bp, *shops)
     for public in doors:

@@ -89,6 +89,7 @@ CHARGE_EXAMPLE: dict[str, Any] = {
     "metadata": {"table": "7"},
     "return_url": "https://shop.example.com/thanks",
     "qr_code": None,
+    "store": None,
     "topup": None,
     "url": "https://PAY.EXAMPLE.COM/C/01JD3W6J7HQK2M8N4P6R8T0V2X7QK2M9XTB4R8W3V6Z1YJ5H0PCD",
     "qr": {
@@ -112,6 +113,13 @@ _CURRENCIES = [code for currency in EXPONENTS for code in (currency.lower(), cur
 
 
 OrderNo = Annotated[StrictStr, Field(pattern=r"^[!-~]{1,64}$", examples=["20260115-0042"])]
+StoreOfCharge = Annotated[
+    PublicId | None,
+    Field(
+        description="Where it is sold: the id of a store.  Rules about that store hold for it, and its "
+        "statement counts it."
+    ),
+]
 Metadata = Annotated[
     dict[
         Annotated[StrictStr, Field(min_length=1, max_length=METADATA_KEY_CHARS_MAX)],
@@ -174,6 +182,7 @@ class ChargeBody(BaseModel):
             "charge made before, with other content by 409."
         ),
     ] = None
+    store: StoreOfCharge = None
     metadata: Metadata = {}
     return_url: Annotated[
         StrictStr | None,
@@ -272,6 +281,7 @@ class ChargeQuery(PageQuery):
     status: ChargeState | None = optional("Only charges in this state.")
     merchant_order_no: OrderNo | None = optional("Only the charge with this number of yours.")
     qr_code: PublicId | None = optional("Only charges that were begun at this printed code.")
+    store: PublicId | None = optional("Only charges of this store.")
     created_from: Moment | None = optional("RFC 3339; included.")
     created_before: Moment | None = optional("RFC 3339; excluded.")
 
@@ -327,6 +337,10 @@ class ChargeAnswer(BaseModel):
     return_url: str | None
     qr_code: str | dict[str, Any] | None = Field(
         description="The printed code that it was begun at; with expand[]=qr_code the code itself."
+    )
+    store: str | dict[str, Any] | None = Field(
+        description="The store that you named; of a charge begun at a printed code, the one where that hung "
+        "then.  With expand[]=store the store itself."
     )
     topup: str | None = Field(description="The top-up of a member that it pays for.")
     url: str = Field(description="The signed payment link: what the QR code says.")
@@ -395,6 +409,7 @@ def create(header: OnceHeader, body: ChargeBody) -> Response:
         metadata=body.metadata,
         return_url=body.return_url,
         expires_in_s=body.expires_in_s,
+        store_id=body.store,
     )
     who = caller()
 
@@ -422,6 +437,7 @@ def list_all(query: ChargeQuery) -> Response:
         status=query.status,
         merchant_order_no=query.merchant_order_no,
         qr_code_id=query.qr_code,
+        store_id=query.store,
         created_from=query.created_from,
         created_before=query.created_before,
         starting_after=query.starting_after,
@@ -503,7 +519,7 @@ def qr_png(path: ChargePath, query: QRQuery) -> Response:
 def _allow(wanted: list[OfCharge]) -> None:
     if OfCharge.REFUNDS in wanted:
         require_scope(Scope.REFUNDS_READ)
-    if OfCharge.QR_CODE in wanted:
+    if OfCharge.QR_CODE in wanted or OfCharge.STORE in wanted:
         require_scope(Scope.CODES_READ)
 
 

@@ -30,7 +30,7 @@ LINES_A_COMMIT = 50  # a commit costs as much as ten lines, and others wait for 
 
 METADATA = "metadata."
 _PLAIN_COLUMNS = frozenset(
-    "amount amount_major currency description merchant_order_no return_url expires_in_s".split()
+    "amount amount_major currency description merchant_order_no return_url expires_in_s store".split()
 )
 _REQUIRED = ("merchant_order_no", "description")
 _WHOLE = re.compile(r"[0-9]{1,19}", re.ASCII)
@@ -132,6 +132,7 @@ def charge_of(line: Line) -> NewCharge:
         merchant_order_no=line.order_no,
         metadata=metadata,
         return_url=cells.get("return_url", "").strip() or None,
+        store_id=cells.get("store", "").strip() or None,
         expires_in_s=_whole(expires_in_s, "expires_in_s") if expires_in_s else EXPIRES_IN_S_DEFAULT,
     )
 
@@ -147,9 +148,9 @@ def _create(
     tx: Connection, merchant_id: str, livemode: bool, line: Line, new: NewCharge, known: set[str]
 ) -> Outcome:
     try:
-        # A conflict leaves nothing behind: the transaction of the other lines goes on.
+        # A refusal leaves nothing behind: the transaction of the other lines goes on.
         charge = lifecycle.create_charge(tx, merchant_id, livemode=livemode, new=new)
-    except Conflict as error:
+    except (Conflict, InvalidRequest) as error:
         return Outcome(line.number, line.order_no, "failed", error=error)
     return Outcome(line.number, line.order_no, "existing" if line.order_no in known else "created", charge)
 

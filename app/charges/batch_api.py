@@ -98,7 +98,7 @@ def create(header: OnceHeader) -> Response:
     """Up to 1,000 lines of CSV in UTF-8 or GBK, at most 2 MB, sent as `text/csv`.
 
     Columns: `merchant_order_no`, `description`, and `amount` in minor units or `amount_major` such as
-    12.50; if wanted `currency` (else cny), `return_url`, `expires_in_s` and `metadata.…`.  Each line
+    12.50; if wanted `currency` (else cny), `store`, `return_url`, `expires_in_s` and `metadata.…`.  Each line
     succeeds or fails by itself.  Send the file again whenever you are not sure that it arrived: a line
     that made a charge before is answered with that charge.
     """

@@ -37,7 +37,7 @@ class NewCharge:
     qr_code_id: str | None = None  # the merchant's own printed code, as its caller knows
     taken_by: str | None = None  # who takes it at the dashboard, and in which shift: as its caller knows
     shift_id: str | None = None
-    store_id: str | None = None  # where it hangs now
+    store_id: str | None = None  # where that code hangs now, or whatever the merchant says
     topup_id: str | None = None  # of the top-up that it pays for, as its caller knows
     amount_by_shopper: bool = False  # typed at a code that asks for it
 

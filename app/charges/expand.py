@@ -1,5 +1,5 @@
-"""What a caller may see unfolded in one answer: a charge's refunds, latest attempt and printed code, a
-refund's charge.
+"""What a caller may see unfolded in one answer: a charge's refunds, latest attempt, printed code and store,
+a refund's charge.
 
 One level and no more, each by one statement for the whole page.
 """
@@ -28,6 +28,7 @@ class OfCharge(StrEnum):
     REFUNDS = "refunds"
     LATEST_ATTEMPT = "latest_attempt"
     QR_CODE = "qr_code"
+    STORE = "store"
 
 
 class OfRefund(StrEnum):
@@ -42,7 +43,7 @@ _unfolders: dict[OfCharge, Unfold] = {}
 
 
 def teach(name: OfCharge, unfold: Unfold) -> None:
-    """Let the wiring say who unfolds what lives on a floor above this one."""
+    """Let the wiring say who unfolds what this floor does not know how to show."""
     _unfolders[name] = unfold
 
 
@@ -61,11 +62,12 @@ def charges_json(charges: Sequence[sa.Row[Any]], wanted: Sequence[OfCharge]) -> 
         for charge in shown:
             latest = attempts.get(charge["id"])
             charge["latest_attempt"] = attempt_json(latest[0]) if latest else None
-    if OfCharge.QR_CODE in wanted:
-        ids = [charge["qr_code"] for charge in shown if charge["qr_code"] is not None]
-        codes = _unfolders[OfCharge.QR_CODE](charges[0].merchant_id, ids) if ids else {}
-        for charge in shown:
-            charge["qr_code"] = codes.get(charge["qr_code"])
+    for name, unfold in _unfolders.items():
+        if name in wanted:
+            ids = [charge[name] for charge in shown if charge[name] is not None]
+            found = unfold(charges[0].merchant_id, ids) if ids else {}
+            for charge in shown:
+                charge[name] = found.get(charge[name])
     return shown
 
 

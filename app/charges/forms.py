@@ -35,6 +35,7 @@ def read_new_charge(fields: Mapping[str, str]) -> NewCharge:
         description=fields.get("description", ""),
         merchant_order_no=fields.get("merchant_order_no", "").strip() or None,
         expires_in_s=int(lifetime),
+        store_id=fields.get("store") or None,
     )
 
 
@@ -61,7 +62,8 @@ def shopper_amount(text: str, currency: str) -> Money:
 
 def curl_for(origin: str, charge: Mapping[str, Any]) -> str:
     """A shell command that makes a charge like this one over the API; the key is the reader's own."""
-    body = {name: charge[name] for name in ("amount", "currency", "description") if charge[name] is not None}
+    names = ("amount", "currency", "description", "store")
+    body = {name: charge[name] for name in names if charge[name] is not None}
     text = json.dumps(body, ensure_ascii=False)
     return "\n".join(
         [

@@ -20,6 +20,7 @@ from app.db import insert_or_skip, moment, reading, table_of, transaction
 from app.errors import BadLink, Conflict, InvalidRequest, NotFound
 from app.ids import is_id, new_id
 from app.merchants.models import Merchant
+from app.merchants.stores import check_store
 from app.qr.links import LinkFacts, parse_token
 from app.queue import Kind
 from app.runtime import runtime
@@ -55,6 +56,7 @@ class ChargeFilter:
     status: ChargeState | None = None
     merchant_order_no: str | None = None
     qr_code_id: str | None = None
+    store_id: str | None = None
     created_from: datetime | None = None
     created_before: datetime | None = None
     starting_after: str | None = None  # older than this one
@@ -72,8 +74,10 @@ def create_charge(tx: Connection, merchant_id: str, *, livemode: bool, new: NewC
     """Make a charge, its deadline and its ``charge.created`` event.  A step.
 
     The same order number with the same content returns the charge made before; with other content
-    it raises Conflict.
+    it raises Conflict.  Raises InvalidRequest if there is no such store.
     """
+    if new.store_id is not None and new.qr_code_id is None:  # a code's was checked when it was hung there
+        check_store(tx, merchant_id, new.store_id, livemode=livemode)
     now = moment(tx)
     values = {
         "merchant_id": merchant_id,
@@ -220,6 +224,7 @@ def _the_one_before(tx: Connection, merchant_id: str, livemode: bool, new: NewCh
         and charge.metadata == new.metadata
         and charge.return_url == new.return_url
         and charge.expires_at - charge.created_at == timedelta(seconds=new.expires_in_s)
+        and charge.store_id == new.store_id
         and (charge.topup_id is None) == (new.topup_id is None)
     )
     if not same:
@@ -239,6 +244,8 @@ def _conditions(wanted: ChargeFilter) -> list[sa.ColumnElement[bool]]:
         conditions.append(column.merchant_order_no == wanted.merchant_order_no)
     if wanted.qr_code_id is not None:
         conditions.append(column.qr_code_id == wanted.qr_code_id)
+    if wanted.store_id is not None:
+        conditions.append(column.store_id == wanted.store_id)
     if wanted.created_from is not None:
         conditions.append(column.created_at >= wanted.created_from)
     if wanted.created_before is not None:

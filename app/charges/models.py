@@ -66,6 +66,12 @@ class Charge(Base):
             *("merchant_id", "qr_code_id", "created_at", "id"),
             **_where("qr_code_id IS NOT NULL"),
         ),
+        # A store's charges as the API lists them.
+        sa.Index(
+            "ix_charges_store_id",
+            *("merchant_id", "store_id", "id"),
+            **_where("store_id IS NOT NULL"),
+        ),
         # What a printed code has made: to list it, and to count what it may still take.
         sa.Index(
             "ix_charges_qr_code",
@@ -109,7 +115,8 @@ class Charge(Base):
     return_url: Mapped[str | None] = mapped_column(sa.String(2048))
     qr_code_id: Mapped[str | None] = mapped_column(sa.String(40))  # the printed code that it was begun at
     amount_by_shopper: Mapped[bool] = mapped_column(default=False)  # typed at a code that asks for it
-    store_id: Mapped[str | None] = mapped_column(sa.String(40))  # where that code hung then
+    # Where that code hung then; of other charges whatever was said when they were made.
+    store_id: Mapped[str | None] = mapped_column(sa.String(40))
     topup_id: Mapped[str | None] = mapped_column(sa.String(40))  # of a member, if that is what it pays for
     taken_by: Mapped[str | None] = mapped_column(sa.String(254))  # the e-mail of who made it at the dashboard
     shift_id: Mapped[str | None] = mapped_column(sa.String(40))  # that person's shift then

@@ -59,6 +59,7 @@ def charge_json(charge: sa.Row[Any]) -> dict[str, Any]:
         "metadata": charge.metadata,
         "return_url": charge.return_url,
         "qr_code": charge.qr_code_id,
+        "store": charge.store_id,
         "topup": charge.topup_id,
         "url": link_of(charge),
         "qr": {"svg": f"{here}.svg", "png": f"{here}.png"},

@@ -93,7 +93,7 @@ class PreviewBody(BaseModel):
         StrictStr,
         Field(max_length=8, description="As in a charge.", json_schema_extra={"enum": _CURRENCIES}),
     ] = "cny"
-    store: StrictStr | None = Field(None, max_length=64, description="Where the printed code hangs.")
+    store: StrictStr | None = Field(None, max_length=64, description="That of the charge.")
     at: Moment | None = Field(
         None, description="When; RFC 3339.  Left out: now.  Rules and health are those of now."
     )

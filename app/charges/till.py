@@ -73,7 +73,7 @@ class Sale:
 def sell(tx: Connection, merchant_id: str, *, livemode: bool, new: NewCharge, by: Actor) -> sa.Row[Any]:
     """Make a charge as a person at the dashboard, in their shift if one is open.  A step.
 
-    Raises Conflict as ``create_charge`` does.
+    Raises Conflict and InvalidRequest as ``create_charge`` does.
     """
     shift_id = shifts.hold(tx, merchant_id, by, livemode=livemode)
     return lifecycle.create_charge(

@@ -16,19 +16,24 @@ from app.charges.commands import NewCharge
 from app.charges.counter import Till
 from app.charges.present import link_of
 from app.errors import Conflict, InvalidRequest, ProviderRejected, ProviderUnreachable
-from app.merchants import accounts
+from app.ids import is_id
+from app.merchants import accounts, stores
 from app.merchants.auth import actor, me
 from app.merchants.idempotency import Answer, once
 from app.merchants.keys import Caller
-from app.merchants.views import livemode, open_room
+from app.merchants.views import faults_of, livemode, open_room
 from app.money import Money
 from app.providers import REGISTRY
+from app.runtime import settings
 
+STORE_COOKIES = {False: "mafu_till_test", True: "mafu_till_live"}  # by mode, as stores have one
+_COOKIE_LIFE_S = 365 * 86400
 CURRENCY = "CNY"  # what all three networks' codes are paid in
 
 _FAULTS = {
     "amount": _l("Enter an amount such as 12.50, at least 0.01 and at most 100,000,000."),
     "code": _l("This is no payment code: scan it again."),
+    "store": _l("Choose one of the stores."),
 }
 _REFUSALS = {
     "provider_not_set_up": _l("This wallet is not set up here. Ask for another one."),
@@ -58,8 +63,8 @@ def open_counter() -> Response | BaseResponse:
     try:
         charge_id = _open_sale()
     except InvalidRequest as error:
-        return _page("counter", faults={error.param or "": str(_FAULTS["amount"])}, status=400)
-    return redirect(url_for("till.show_counter", charge_id=charge_id), 303)
+        return _page("counter", faults=faults_of(error, _FAULTS), status=400)
+    return _with_store(redirect(url_for("till.show_counter", charge_id=charge_id), 303))
 
 
 @bp.get("/counter/<charge_id>")
@@ -91,11 +96,10 @@ def open_cashier() -> Response | BaseResponse:
             return _page("cashier", faults={"code": str(_REFUSALS["pay_code_used"])}, status=409)
         charge_id = _open_sale()
     except InvalidRequest as error:
-        field = "code" if error.param == "code" else "amount"
-        return _page("cashier", faults={field: str(_FAULTS[field])}, status=400)
+        return _page("cashier", faults=faults_of(error, _FAULTS), status=400)
     if not code.strip():  # without a script the amount is sent first, and then the code
-        return redirect(url_for("till.show_cashier", charge_id=charge_id), 303)
-    return _take(charge_id, code)
+        return _with_store(redirect(url_for("till.show_cashier", charge_id=charge_id), 303))
+    return _with_store(_take(charge_id, code))
 
 
 @bp.get("/cashier/<charge_id>")
@@ -186,18 +190,46 @@ def _show_again(charge_id: str) -> BaseResponse:
 def _open_sale() -> str:
     """The charge of the form; a form sent twice makes one.  Raises InvalidRequest."""
     amount = forms.amount_of(request.form.get("amount", ""), CURRENCY)
-    new = NewCharge(amount=amount, description=gettext("In the shop"), expires_in_s=till.SALE_LIFE_S)
+    new = NewCharge(
+        amount=amount,
+        description=gettext("In the shop"),
+        expires_in_s=till.SALE_LIFE_S,
+        store_id=_store_sent() or None,
+    )
     who, by, token = Caller(me().merchant_id, "", livemode()), actor(), request.form.get("token", "")[:64]
     answer = once(
         who,
         # Not the code that was scanned with it: of that nothing is kept, and it makes no other sale.
-        f"till:{token}:{amount.minor}" if token.isalnum() else None,
+        f"till:{token}:{amount.minor}:{new.store_id}" if token.isalnum() else None,
         (request.method, request.path, b""),
         lambda tx: Answer(
             json.dumps(till.sell(tx, who.merchant_id, livemode=who.livemode, new=new, by=by).id)
         ),
     )
     return str(json.loads(answer.body))
+
+
+def _store_sent() -> str:
+    """Where this till stands, as its form says; ``""`` is nowhere.  Raises InvalidRequest."""
+    sent = request.form.get("store", "")
+    if sent and not is_id(sent, "st"):
+        raise InvalidRequest("not the id of a store", param="store")
+    return sent
+
+
+def _with_store(answer: BaseResponse) -> BaseResponse:
+    """The next sale at this device begins with the store of this one."""
+    if "store" not in request.form:
+        return answer
+    answer.set_cookie(
+        STORE_COOKIES[livemode()],
+        _store_sent(),
+        max_age=_COOKIE_LIFE_S,
+        httponly=True,
+        secure=settings().origin.startswith("https://"),
+        samesite="Lax",
+    )
+    return answer
 
 
 def _page(
@@ -211,6 +243,8 @@ def _page(
         till=room,
         shift_id=shifts.find_open(who, actor(), livemode=mode),
         sale=sale,
+        stores=stores.names_of(who, livemode=mode) if sale is None else {},
+        store_id=request.form.get("store", request.cookies.get(STORE_COOKIES[mode], "")),
         link=link_of(sale.charge) if sale else "",
         # What was said before is not said again: somebody might take it for a second payment.
         say=_said(sale)

@@ -37,7 +37,7 @@ from app.merchants import accounts
 from app.merchants.auth import actor, me
 from app.merchants.idempotency import Answer, once
 from app.merchants.keys import Caller
-from app.merchants.stores import page_of_stores
+from app.merchants.stores import names_of, page_of_stores
 from app.merchants.views import bp as front
 from app.merchants.views import faults_of, livemode, open_room
 from app.providers import REGISTRY
@@ -55,6 +55,7 @@ _FAULTS = {
     "merchant_order_no": _l("An order number has 1 to 64 letters, digits or signs, without spaces."),
     "currency": _l("Choose one of the currencies."),
     "expires_in_s": _l("Choose how long the code is valid."),
+    "store": _l("Choose one of the stores."),
 }
 
 bp = Blueprint("charges", __name__)
@@ -143,6 +144,7 @@ def show(charge_id: str) -> str:
         known=known,
         charge=known.charge,
         livemode=known.charge.livemode,
+        store=names_of(me().merchant_id, livemode=known.charge.livemode).get(known.charge.store_id or ""),
         link=link_of(known.charge),
         raw=json.dumps(as_json, ensure_ascii=False, indent=2, default=str),
         curl=forms.curl_for(settings().origin, as_json),
@@ -286,6 +288,7 @@ def _form_page(faults: dict[str, str] | None = None, status: int = 200) -> Respo
         currencies=sorted(currencies) or ["CNY"],
         has_provider=bool(mine),
         lifetimes=forms.LIFETIMES_S,
+        stores=names_of(me().merchant_id, livemode=livemode()),
         token=secrets.token_hex(16),
         faults=faults or {},
         form=request.form,

@@ -29,7 +29,7 @@ from app.answers import (
     validated,
 )
 from app.charges import in_app, inquiry, topups
-from app.charges.api import PLAIN, URL_PATTERN, AppParamsAnswer, Metadata, OrderNo
+from app.charges.api import PLAIN, URL_PATTERN, AppParamsAnswer, Metadata, OrderNo, StoreOfCharge
 from app.charges.commands import (
     DESCRIPTION_CHARS_MAX,
     EXPIRES_IN_S_DEFAULT,
@@ -157,6 +157,7 @@ class TopupBody(BaseModel):
             "with the top-up made before, with other content by 409."
         ),
     ] = None
+    store: StoreOfCharge = None
     metadata: Metadata = {}
     return_url: Annotated[
         StrictStr | None,
@@ -290,6 +291,7 @@ def create(header: OnceHeader, body: TopupBody) -> Response:
         metadata=body.metadata,
         return_url=body.return_url,
         expires_in_s=body.expires_in_s,
+        store_id=body.store,
     )
     who = caller()
 

@@ -1,15 +1,17 @@
-"""A merchant's stores: where its printed codes hang.  What shoppers read there can be corrected any time."""
+"""A merchant's stores: where its printed codes hang and its tills stand.  What shoppers read of them can be
+corrected any time."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
-from app.db import moment, reading, table_of
+from app.db import is_among, moment, reading, table_of
 from app.errors import Conflict, InvalidRequest, NotFound
 from app.ids import is_id, new_id
 from app.merchants.keys import LINE_PATTERN
@@ -86,7 +88,8 @@ def find_store(merchant_id: str, store_id: str, *, livemode: bool) -> sa.Row[Any
 
 def check_store(tx: Connection, merchant_id: str, store_id: str, *, livemode: bool) -> None:
     """Whether something may point at this store.  A step.  Raises InvalidRequest."""
-    if tx.execute(sa.select(_stores.c.id).where(*_own(merchant_id, store_id, livemode))).first() is None:
+    mine = sa.select(_stores.c.id).where(*_own(merchant_id, store_id, livemode))
+    if not is_id(store_id, "st") or tx.execute(mine).first() is None:
         raise InvalidRequest("there is no such store in this mode", code="no_such_store", param="store")
 
 
@@ -113,6 +116,15 @@ def page_of_stores(
         rows = list(connection.execute(query.order_by(order).limit(limit + 1)))
     page = rows[:limit]
     return (page[::-1] if backwards else page), len(rows) > limit
+
+
+def find_many(merchant_id: str, store_ids: Sequence[str]) -> list[sa.Row[Any]]:
+    """Those of these stores that are the merchant's."""
+    query = sa.select(*_stores.c).where(
+        _stores.c.merchant_id == merchant_id, is_among(_stores.c.id, "store_ids")
+    )
+    with reading() as connection:
+        return list(connection.execute(query, {"store_ids": list(store_ids)}))
 
 
 def names_of(merchant_id: str, *, livemode: bool) -> dict[str, str]:

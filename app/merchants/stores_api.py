@@ -1,7 +1,8 @@
-"""/v1/stores: the places where a merchant's printed codes hang."""
+"""/v1/stores: the places where a merchant's printed codes hang and its tills stand."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Annotated, Any
 
@@ -197,3 +198,8 @@ def store_json(row: sa.Row[Any]) -> dict[str, Any]:
         "address": row.address,
         "created_at": to_rfc3339(row.created_at),
     }
+
+
+def unfolded(merchant_id: str, store_ids: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """These stores as the API has them, by id: for charges that are asked to unfold theirs."""
+    return {row.id: store_json(row) for row in stores.find_many(merchant_id, store_ids)}

@@ -143,3 +143,16 @@ def test_a_till_that_may_only_read_makes_no_batch(api):
     made = api.post("/v1/api_keys", {"name": "report", "scopes": ["charges:read"]}).get_json()
     answer = send(Api(api.client, made["secret"]), f"{HEADER}\nA-1,5,cny,x,")
     assert refusal(answer) == (403, "scope_missing", None)
+
+
+def test_a_line_may_name_its_store(api):
+    store = api.post("/v1/stores", {"name": "国贸店"}).get_json()["id"]
+    said = report(
+        api, f"{HEADER},store\nA-1,1250,cny,拿铁,7,{store}\nA-2,900,cny,美式,,\nA-3,1,cny,x,,st_none\n"
+    )
+    assert (said["created"], said["failed"]) == (2, 1)
+    assert [api.get(f"/v1/charges/{line['charge']}").get_json()["store"] for line in said["data"][:2]] == [
+        store,
+        None,
+    ]
+    assert (said["data"][2]["error"]["code"], said["data"][2]["error"]["param"]) == ("no_such_store", "store")

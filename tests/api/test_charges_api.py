@@ -17,7 +17,7 @@ from app.db import transaction
 from app.ids import is_id
 from app.providers.base import Outcome, PaymentResult
 from app.queue import Job
-from tests.api.calls import error_of, refusal, row_counts
+from tests.api.calls import Api, error_of, refusal, row_counts
 from tests.books import PRICE, event_types, make_attempt, make_charge, row_of, start
 
 
@@ -31,7 +31,8 @@ def test_a_new_charge_is_answered_as_it_will_be_read(api):
     assert list(charge) == [
         *("id", "object", "livemode", "status", "amount", "amount_paid", "amount_refunded", "currency"),
         "description",
-        *("merchant_order_no", "metadata", "return_url", "qr_code", "topup", "url", "qr", "provider"),
+        *("merchant_order_no", "metadata", "return_url", "qr_code", "store", "topup"),
+        *("url", "qr", "provider"),
         *("created_at", "expires_at", "paid_at", "paid_late", "expired_at", "canceled_at"),
         "review",
     ]
@@ -95,6 +96,27 @@ def test_the_same_order_number_with_other_content_is_refused(api, live_api, stra
         assert row_counts() == before
     assert live_api.charge(merchant_order_no="A-1", amount=5).get_json()["id"] != first["id"]
     assert stranger.charge(merchant_order_no="A-1", amount=5).get_json()["id"] != first["id"]
+
+
+def test_a_charge_belongs_to_the_store_that_was_named(api, live_api, stranger, merchant):
+    def store(of: Api) -> str:
+        return of.post("/v1/stores", {"name": "国贸店"}).get_json()["id"]
+
+    mine = store(api)
+    made = api.charge(store=mine, merchant_order_no="A-1")
+    charge = made.get_json()
+    assert charge["store"] == row_of(Charge).store_id == mine
+    assert api.charge(store=mine, merchant_order_no="A-1").data == made.data
+    for other in ({}, {"store": store(api)}):
+        assert refusal(api.charge(merchant_order_no="A-1", **other))[1] == "merchant_order_no_taken"
+    api.charge()
+    listed = api.get(f"/v1/charges?store={mine}&expand[]=store").get_json()["data"]
+    assert [(each["id"], each["store"]["name"]) for each in listed] == [(charge["id"], "国贸店")]
+    unknown = (store(live_api), store(stranger), "st_1", "国贸店", "")
+    before = row_counts()
+    for other in unknown:
+        assert refusal(api.charge(store=other)) == (400, "no_such_store", "store"), other
+    assert row_counts() == before
 
 
 def test_pages_follow_one_another_in_both_directions(api):

@@ -78,6 +78,7 @@ def test_nobody_unfolds_what_their_key_may_not_read(api, merchant):
     reader, refunder = holder("charges:read"), holder("refunds:read")
     for path in (f"/v1/charges/{charge.id}", "/v1/charges"):
         assert refusal(reader.get(f"{path}?expand[]=refunds")) == (403, "scope_missing", None)
+        assert refusal(reader.get(f"{path}?expand[]=store")) == (403, "scope_missing", None)
         assert reader.get(f"{path}?expand[]=latest_attempt").status_code == 200
     for path in (f"/v1/refunds/{refund_id}", "/v1/refunds"):
         assert refusal(refunder.get(f"{path}?expand[]=charge")) == (403, "scope_missing", None)

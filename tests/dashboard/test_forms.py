@@ -53,7 +53,8 @@ def test_no_text_breaks_the_reader(text: str) -> None:
 
 @given(description=st.text(min_size=1, max_size=60))
 def test_the_command_survives_the_shell(description: str) -> None:
-    charge = {"amount": 1250, "currency": "cny", "description": description.replace("\x00", "")}
+    text = description.replace("\x00", "")
+    charge = {"amount": 1250, "currency": "cny", "description": text, "store": "st_1"}
     words = shlex.split(curl_for("http://pay.example.com", charge).replace("\\\n", ""))
     assert json.loads(words[words.index("-d") + 1]) == charge
     assert words[1] == "http://pay.example.com/v1/charges"

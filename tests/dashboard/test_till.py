@@ -13,7 +13,8 @@ from app.charges import till
 from app.charges.models import Attempt, Charge, Refund
 from app.charges.states import AttemptState, ChargeState
 from app.charges.till import Face
-from app.merchants import accounts
+from app.db import transaction
+from app.merchants import accounts, stores
 from app.queue import Kind
 from tests.books import charge_of, make_attempt, make_charge, row_of, rows_of
 from tests.dashboard.person import Person, token_of
@@ -245,3 +246,28 @@ def test_the_screen_says_how_it_stands(state, tries, face):
     told, attempt = till.face_of(state, tries)
     assert told is face
     assert attempt is (tries[0] if face is Face.PAID else tries[-1] if tries else None)
+
+
+# Where the till stands
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_a_till_is_set_to_a_store_and_remembers_it(owner: Person, merchant, far_side):
+    assert 'name="store"' not in owner.get("/counter").text  # nobody who has none is asked
+    with transaction() as tx:
+        store = stores.add_store(tx, merchant.id, stores.StoreTerms("国贸店"), livemode=False)
+    sell(owner, "counter", store=store.id)
+    for room in ("counter", "cashier"):
+        assert f'<option value="{store.id}" selected>国贸店' in owner.get(f"/{room}").text
+    sell(owner, "cashier", store=store.id, code=CODE)
+    page = owner.get(f"/charges/{rows_of(Charge)[-1].id}").text
+    assert "国贸店" in page
+    sell(owner, "cashier", store="")
+    assert [charge.store_id for charge in rows_of(Charge)] == [store.id, store.id, None]
+    for unknown in ("st_1", "st_01jd3w6j7hqk2m8n4p6r8t0v2x"):
+        refused = sell(owner, "counter", store=unknown)
+        assert (refused.status_code, "Choose one of the stores." in refused.text) == (400, True)
+    form = {"amount": "1", "description": "tea", "currency": "CNY", "expires_in_s": "900", "mode": "test"}
+    assert owner.post("/charges/new", {**form, "store": "st_1"}).status_code == 400
+    assert owner.post("/charges/new", {**form, "store": store.id}).status_code == 303
+    assert rows_of(Charge)[-1].store_id == store.id

@@ -50,6 +50,15 @@ def test_asking_settles_what_a_callback_would_have_settled(api, merchant, far_si
     assert api.get("/v1/members/user-42").get_json()["balance"] == 10_000
 
 
+@one_database
+def test_a_top_up_is_sold_in_the_store_that_was_named(api):
+    add(api)
+    store = api.post("/v1/stores", {"name": "国贸店"}).get_json()["id"]
+    topup = begin(api, store=store).get_json()
+    assert api.get(f"/v1/charges/{topup['charge']}").get_json()["store"] == store
+    assert refusal(begin(api, store="st_1")) == (400, "no_such_store", "store")
+
+
 def test_a_member_is_added_once_and_brought_up_to_date(api):
     first = add(api, name="王小明", phone="13800138000").get_json()
     again = add(api, name="王大明").get_json()

@@ -85,13 +85,14 @@ class Charges:
     def __init__(self, line: _Line) -> None:
         self._line = line
 
-    def create(
+    def create(  # noqa: PLR0913 - the API's own fields, by name
         self,
         *,
         amount: int,
         currency: str,
         description: str,
         merchant_order_no: str | None = None,
+        store: str | None = None,
         metadata: Mapping[str, str] | None = None,
         return_url: str | None = None,
         expires_in_s: int | None = None,
@@ -103,6 +104,7 @@ class Charges:
             "currency": currency,
             "description": description,
             "merchant_order_no": merchant_order_no,
+            "store": store,
             "metadata": metadata,
             "return_url": return_url,
             "expires_in_s": expires_in_s,
@@ -123,6 +125,7 @@ class Charges:
         *,
         status: str | None = None,
         merchant_order_no: str | None = None,
+        store: str | None = None,
         created_from: datetime | None = None,
         created_before: datetime | None = None,
     ) -> Iterator[Charge]:
@@ -130,6 +133,7 @@ class Charges:
         query = {
             "status": status,
             "merchant_order_no": merchant_order_no,
+            "store": store,
             "created_from": _stamp(created_from),
             "created_before": _stamp(created_before),
         }
@@ -245,7 +249,7 @@ class Topups:
     def __init__(self, line: _Line) -> None:
         self._line = line
 
-    def create(
+    def create(  # noqa: PLR0913 - the API's own fields, by name
         self,
         *,
         member: str,
@@ -253,6 +257,7 @@ class Topups:
         method: str | None = None,
         description: str | None = None,
         merchant_order_no: str | None = None,
+        store: str | None = None,
         metadata: Mapping[str, str] | None = None,
         return_url: str | None = None,
         idempotency_key: str | None = None,
@@ -268,6 +273,7 @@ class Topups:
             "method": method,
             "description": description,
             "merchant_order_no": merchant_order_no,
+            "store": store,
             "metadata": metadata,
             "return_url": return_url,
         }

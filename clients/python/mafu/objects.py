@@ -28,6 +28,7 @@ class Charge:
     merchant_order_no: str | None
     metadata: Mapping[str, str]
     return_url: str | None
+    store: str | None
     url: str
     provider: str | None
     created_at: datetime
@@ -53,6 +54,7 @@ class Charge:
             merchant_order_no=json["merchant_order_no"],
             metadata=json["metadata"],
             return_url=json["return_url"],
+            store=json.get("store"),
             url=json["url"],
             provider=json["provider"],
             created_at=datetime.fromisoformat(json["created_at"]),
