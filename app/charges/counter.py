@@ -25,12 +25,12 @@ from app.charges.models import Attempt
 from app.charges.screening import Screened, Visitor
 from app.charges.settle import settle
 from app.charges.states import AttemptState, move
-from app.db import moment, reading, table_of, transaction
+from app.db import moment, reading, retried, table_of, transaction
 from app.errors import Conflict, InvalidRequest, NotFound, ProviderRejected, ProviderUnreachable
 from app.merchants.accounts import OpenAccount
 from app.money import Money
 from app.providers import REGISTRY
-from app.providers.base import COUNTER, CodeOrder, Info, Outcome
+from app.providers.base import COUNTER, CodeOrder, Info, Outcome, PaymentResult
 from app.queue import Kind
 from app.runtime import runtime
 
@@ -147,8 +147,7 @@ def _begin(charge: sa.Row[Any], account: OpenAccount, code: str, till: Till) -> 
     The one of a faster press, if there is one.  A crash after the first commit leaves a job that asks and,
     as nobody has the code any more, gives up in the end.
     """
-    with transaction() as tx:
-        attempt, is_new = _store(tx, charge, account, code)
+    attempt, is_new = _stored(charge, account, code)
     if isinstance(attempt, Screened):
         raise attempt.refusal()
     if not is_new:
@@ -174,9 +173,23 @@ def _begin(charge: sa.Row[Any], account: OpenAccount, code: str, till: Till) -> 
         log.warning("no answer to a payment code", attempt_id=attempt.id, code=silence.provider_code)
     else:
         outcomes.note_success(account)
-        with transaction() as tx:
-            settle(tx, account.id, result)
+        _book(account, result)
     return attempts.find_attempt(attempt.merchant_id, attempt.id)
+
+
+# Storing holds the charge, and then an older attempt to take its code away; settling holds that attempt, and
+# then its charge.  Whoever the database stops for that has done nothing, and does it again: the code is sent
+# in between, once.
+@retried
+def _stored(charge: sa.Row[Any], account: OpenAccount, code: str) -> tuple[sa.Row[Any] | Screened, bool]:
+    with transaction() as tx:
+        return _store(tx, charge, account, code)
+
+
+@retried
+def _book(account: OpenAccount, result: PaymentResult) -> None:
+    with transaction() as tx:
+        settle(tx, account.id, result)
 
 
 def _store(

@@ -6,6 +6,7 @@ import threading
 from datetime import timedelta
 
 import pytest
+from sqlalchemy.exc import OperationalError
 
 from app import clock, worker
 from app.callbacks import inbox
@@ -22,6 +23,15 @@ from app.queue import Job, Kind
 from tests.books import charge_of, event_types, make_attempt, make_charge, row_of, rows_of
 
 CODE, OTHER_CODE = "2876543210987654", "2812345678901234"
+
+
+one_database = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+
+
+class Deadlock(Exception):
+    """As PostgreSQL says it."""
+
+    sqlstate = "40P01"
 
 
 def scan(shop, charge_id, code=CODE):
@@ -135,6 +145,26 @@ def test_one_that_takes_too_long_is_given_up_and_the_charge_goes_on(merchant, fa
 
 
 # Once
+
+
+@one_database
+@pytest.mark.parametrize("step", ["_store", "settle"])
+def test_what_the_database_stops_to_end_a_deadlock_is_done_again(merchant, far_side, monkeypatch, step):
+    """A scan and a settlement lock a charge and an old attempt in either order; the code is sent once."""
+    stopped, real = [], getattr(counter, step)
+
+    def stop_once(*args):
+        done = real(*args)
+        if not stopped:
+            stopped.append(step)
+            raise OperationalError("", {}, Deadlock())
+        return done
+
+    monkeypatch.setattr(counter, step, stop_once)
+    charge = make_charge(merchant)
+    assert scan(merchant, charge.id).state == AttemptState.SUCCEEDED
+    assert stopped == [step]
+    assert far_side.calls == ["alipay.trade.pay"]
 
 
 def test_one_code_scanned_twice_is_one_payment(merchant, far_side):
