@@ -13,6 +13,7 @@ from app.merchants.risk import FIELDS, NAMES, Action, On, Rule, RuleKind, Terms
 from app.money import Money
 
 MINUTE_S = 60
+SECONDS = "s"  # behind a window that is no whole number of minutes
 CURRENCY = "CNY"  # what all three networks' codes are paid in
 
 
@@ -59,8 +60,10 @@ def written(rule: Rule) -> dict[str, str]:
             fields[name] = "\n".join(value)
         elif name.endswith("_minor"):
             fields[field_of(name)] = Money(value, rule.currency).major()
+        elif name == "window_s":
+            fields["window"] = _window_text(value)
         else:
-            fields[field_of(name)] = str(value // MINUTE_S if name == "window_s" else value)
+            fields[name] = str(value)
     if rule.valid_from:
         fields["valid_from"] = day_of(rule.valid_from).isoformat()
     if rule.valid_until:
@@ -85,9 +88,17 @@ def _read(name: str, text: str, currency: str) -> Any:
             return amount_of(text, currency).minor
         except InvalidRequest:
             raise InvalidRequest("not an amount", param=field_of(name)) from None
+    unit_s = 1
+    if name == "window_s":
+        text, unit_s = (text[:-1].strip(), 1) if text.endswith(SECONDS) else (text, MINUTE_S)
     if not (text.isascii() and text.isdigit() and len(text) <= 9):
         raise InvalidRequest("not a whole number", param=field_of(name))
-    return int(text) * (MINUTE_S if name == "window_s" else 1)
+    return int(text) * unit_s
+
+
+def _window_text(window_s: int) -> str:
+    """``600 -> "10"``, in minutes; ``61 -> "61 s"``, as only the API makes them."""
+    return f"{window_s} {SECONDS}" if window_s % MINUTE_S else str(window_s // MINUTE_S)
 
 
 def _action(text: str) -> Action:

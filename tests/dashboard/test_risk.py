@@ -118,6 +118,17 @@ def test_a_rule_is_replaced_by_its_form_and_ended(owner, merchant):
     assert risk_rules.find(merchant.id, new_id, livemode=False).ended_at
 
 
+def test_a_window_of_seconds_survives_its_form(owner, merchant):
+    """Over the API any number from 60 is a window; rounded to minutes the rule would say something else."""
+    rule_id = add(merchant, RuleKind.ADDRESS_PACE, max_count=3, window_s=61)
+    assert "61 seconds" in owner.get(f"/risk/rules/{rule_id}").text
+    form = owner.get(f"/risk/rules/{rule_id}/replace").text
+    window = re.search(r'name="window" value="([^"]*)"', form)[1]
+    fields = {"name": "renamed", "action": "block", "max_count": "3", "window": window}
+    owner.post(f"/risk/rules/{rule_id}/replace", fields)
+    assert row_of(RiskRule, name="renamed").terms["window_s"] == 61
+
+
 def test_a_block_is_explained_on_the_page_of_the_charge_and_on_its_own(owner, merchant, far_side):
     rule_id = add(merchant, RuleKind.PAYMENT_AMOUNT, max_amount_minor=1000)
     charge = make_charge(merchant)
