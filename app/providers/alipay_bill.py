@@ -18,6 +18,7 @@ from app import clock
 from app.errors import ProviderUnreachable
 from app.money import Money
 from app.providers.base import BillLine, StatementLine, UnreadLine, WrongTotals
+from app.providers.bill_text import lines_of
 from app.providers.bill_totals import Added
 
 log = logging.getLogger(__name__)
@@ -52,7 +53,7 @@ def read_bill(archive: bytes, seller_id: str = "", day: date | None = None) -> I
         with zipfile.ZipFile(io.BytesIO(archive)) as bundle, bundle.open(_detail(bundle)) as packed:
             # GB18030 is a superset of GBK; a spoilt character in a product's name is no reason to stop.
             text = io.TextIOWrapper(packed, encoding="gb18030", errors="replace", newline="")
-            yield from _lines(csv.reader(text, quoting=csv.QUOTE_NONE), seller_id, day)
+            yield from _lines(csv.reader(lines_of(text), quoting=csv.QUOTE_NONE), seller_id, day)
     except _BROKEN as error:
         raise ProviderUnreachable("alipay's bill cannot be unpacked") from error
 

@@ -22,6 +22,7 @@ from app import clock
 from app.errors import ProviderUnreachable
 from app.money import Money
 from app.providers.base import BillLine, StatementLine, UnreadLine, WrongTotals
+from app.providers.bill_text import lines_of
 from app.providers.bill_totals import Added
 
 log = logging.getLogger(__name__)
@@ -222,7 +223,7 @@ def _lines(file: bytes) -> Iterator[tuple[int, str]]:
         with _plain(file) as plain:
             newline = "\r\n" if plain.readline(CHUNK_BYTES).endswith(b"\r\n") else "\n"
         with io.TextIOWrapper(_plain(file), encoding="utf-8-sig", errors="replace", newline=newline) as lines:
-            for number, line in enumerate(lines, start=1):
+            for number, line in enumerate(lines_of(lines), start=1):
                 if line.strip():
                     yield number, line.rstrip("\r\n")
     except _BROKEN as error:
