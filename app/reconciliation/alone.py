@@ -80,6 +80,9 @@ def look_for_missing(account: OpenAccount, run: Any, hold: Callable[[], None]) -
             lines = _lines_of(connection, run, list(ours))
         _judge_again(account, run, [line for line in lines if line.here_day is None])
         with transaction() as tx:
+            # Whoever goes through the same day at once (a person by hand, the worker) waits here, and then
+            # sees what the first has written down instead of writing it down, too.
+            tx.execute(_run_of(run, run.day).with_for_update())
             billed = {
                 line.subject
                 for line in _lines_of(tx, run, list(ours))
