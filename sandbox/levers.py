@@ -87,6 +87,7 @@ KINDS = {
         Kind("bill_now", Stage.BILL, "", "", None),
         Kind("bill_omit", Stage.BILL, "", "", None),
         Kind("bill_amount", Stage.BILL, _YUAN, "+0.01", None),
+        Kind("bill_total", Stage.BILL, _YUAN, "+0.01", None),
         Kind("bill_adjust", Stage.BILL, _YUAN, "-1.00", None),
     )
 }

@@ -141,6 +141,7 @@ WORDS = {
     "lever_bill_now": ("可下载当天账单", "Today's bill can be had"),
     "lever_bill_omit": ("账单缺行", "Bill leaves rows out"),
     "lever_bill_amount": ("账单金额不符", "Bill shows another amount"),
+    "lever_bill_total": ("账单合计不符", "Bill states a wrong total"),
     "lever_bill_adjust": ("账单有差错调整（元）", "Bill holds an adjustment (yuan)"),
     "keys": ("网络密钥", "The networks' keys"),
     "keys_more": (

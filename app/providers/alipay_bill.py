@@ -17,7 +17,9 @@ from datetime import date
 from app import clock
 from app.errors import ProviderUnreachable
 from app.money import Money
-from app.providers.base import BillLine, StatementLine, UnreadLine
+from app.providers.base import BillLine, StatementLine, UnreadLine, WrongTotals
+from app.providers.bill_text import lines_of
+from app.providers.bill_totals import Added
 
 log = logging.getLogger(__name__)
 
@@ -31,6 +33,10 @@ _NAME, _CREATED, _FINISHED = "商品名称", "创建时间", "完成时间"
 _AMOUNT, _FEE, _REFUND_NO = "订单金额（元）", "服务费（元）", "退款批次号/请求号"
 _NEEDED = frozenset({_TRADE_NO, _OUT_TRADE_NO, _KIND, _NAME, _CREATED, _FINISHED, _AMOUNT, _FEE, _REFUND_NO})
 _SUMMARY = "汇总"
+_TOTAL = re.compile(r"#(交易|退款)合计：([0-9]+)笔(.*)")
+_TOTAL_SUM = re.compile(r"(商家实收|商家优惠)(?:退款)?共(-?[0-9.]+)元")
+_SUMMED = ("商家实收（元）", "商家优惠（元）")
+_END = re.compile(r"#-+业务明细列表结束-*")
 _MOMENT = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d")
 _ACCOUNT = re.compile(r"#账号：\[([0-9]+)\]")
 _SINCE = re.compile(r"#起始日期：\[(\d{4}年\d\d月\d\d日)")
@@ -38,15 +44,16 @@ _BROKEN = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, Runtim
 
 
 def read_bill(archive: bytes, seller_id: str = "", day: date | None = None) -> Iterator[BillLine]:
-    """Yield the lines of the detail table in a bill's zip, in its order.
+    """Yield the lines of the detail table in a bill's zip, in order, and last what is wrong with its totals.
 
-    Raises ProviderUnreachable for anything that is not such a bill, or the bill of another seller or day.
+    Raises ProviderUnreachable for anything that is not such a bill, or the bill of another seller or day,
+    and at its end if the end is not there.
     """
     try:
         with zipfile.ZipFile(io.BytesIO(archive)) as bundle, bundle.open(_detail(bundle)) as packed:
             # GB18030 is a superset of GBK; a spoilt character in a product's name is no reason to stop.
             text = io.TextIOWrapper(packed, encoding="gb18030", errors="replace", newline="")
-            yield from _lines(csv.reader(text, quoting=csv.QUOTE_NONE), seller_id, day)
+            yield from _lines(csv.reader(lines_of(text), quoting=csv.QUOTE_NONE), seller_id, day)
     except _BROKEN as error:
         raise ProviderUnreachable("alipay's bill cannot be unpacked") from error
 
@@ -72,12 +79,14 @@ def _entry_name(entry: zipfile.ZipInfo) -> str:
 
 def _lines(rows: Iterator[list[str]], seller_id: str, day: date | None) -> Iterator[BillLine]:
     header: list[str] = []
+    foot = _Foot()
     for number, row in enumerate(rows, start=1):
         cells = [cell.strip() for cell in row]  # numbers end with a tab, so that Excel keeps them whole
         if not any(cells):
             continue
         if cells[0].startswith("#"):
             _check_head(cells[0], seller_id, day)
+            foot.hear(cells[0], number)
             continue
         if not header:
             header = [cell.replace("(", "（").replace(")", "）") for cell in cells]
@@ -85,11 +94,65 @@ def _lines(rows: Iterator[list[str]], seller_id: str, day: date | None) -> Itera
                 raise ProviderUnreachable("alipay's bill lacks a column we need")
             continue
         try:
-            yield _line(dict(zip(header, _fitted(cells, header), strict=True)), number)
+            line = _line(dict(zip(header, _fitted(cells, header), strict=True)), number)
         except (ValueError, OverflowError) as error:
+            foot.skip()
             yield UnreadLine(number, str(error), ",".join(cells))
+        else:
+            foot.add(line)
+            yield line
     if not header:
         raise ProviderUnreachable("alipay's bill has no header")
+    yield from foot.wrong()
+
+
+class _Foot:
+    """What stands below the table, held against the table.
+
+    ``#交易合计：6笔，商家实收共0.06元，商家优惠共0.00元`` is of the payments, ``#退款合计`` of the refunds.
+    """
+
+    def __init__(self) -> None:
+        self._added = {word: Added() for word in KINDS}
+        self._totals: list[re.Match[str]] = []
+        self._number = 0
+        self._is_there = False
+
+    def hear(self, comment: str, number: int) -> None:
+        """A line that is no row."""
+        total = _TOTAL.fullmatch(comment)
+        if total is not None:
+            self._totals.append(total)
+            self._number = number
+        self._is_there |= total is not None or _END.fullmatch(comment) is not None
+
+    def add(self, line: StatementLine) -> None:
+        added = self._added.get(line.raw[_KIND])
+        if added is None:  # nobody knows in which total it is
+            self.skip()
+        else:
+            # Refunds are negative in the table and in their total; which is the same without the sign.
+            added.add({name: line.raw[name].lstrip("-") for name in _SUMMED if name in line.raw})
+
+    def skip(self) -> None:
+        for added in self._added.values():
+            added.unread += 1
+
+    def wrong(self) -> Iterator[WrongTotals]:
+        """Raises ProviderUnreachable if the table has no end: then it was cut short."""
+        if not self._is_there:
+            raise ProviderUnreachable("alipay's bill has no end")
+        found = [text for total in self._totals for text in self._wrong_of(total)]
+        if found:
+            yield WrongTotals(self._number, "; ".join(found))
+
+    def _wrong_of(self, total: re.Match[str]) -> Iterator[str]:
+        added = self._added[total[1]]
+        yield from added.wrong_count(f"{total[1]}合计", total[2])
+        for each in _TOTAL_SUM.finditer(total[3]):
+            column = f"{each[1]}（元）"
+            if column in added.sums:
+                yield from added.wrong_sum(f"{total[1]}{each[1]}", each[2].lstrip("-"), column)
 
 
 def _check_head(comment: str, seller_id: str, day: date | None) -> None:

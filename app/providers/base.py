@@ -264,7 +264,15 @@ class UnreadLine:
     text: str
 
 
-BillLine = StatementLine | UnreadLine
+@dataclass(frozen=True, slots=True)
+class WrongTotals:
+    """What a bill states of itself, and its lines do not add up to; ``number`` is that of the statement."""
+
+    number: int
+    text: str
+
+
+BillLine = StatementLine | UnreadLine | WrongTotals
 
 
 @dataclass(frozen=True, slots=True)
@@ -376,6 +384,7 @@ class Provider(Protocol):
         """The lines of such a file, in its order, unpacked as they are read.  Pure.
 
         Raises ProviderUnreachable for anything that is not the bill of this merchant and day, also in the
-        middle of it; a line that makes no sense is handed on as such.
+        middle of it, and where its end is missing; a line that makes no sense is handed on as such, and so
+        is a total that the lines do not add up to.
         """
         ...

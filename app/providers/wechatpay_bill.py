@@ -21,7 +21,9 @@ from decimal import ROUND_HALF_UP, Decimal
 from app import clock
 from app.errors import ProviderUnreachable
 from app.money import Money
-from app.providers.base import BillLine, StatementLine, UnreadLine
+from app.providers.base import BillLine, StatementLine, UnreadLine, WrongTotals
+from app.providers.bill_text import lines_of
+from app.providers.bill_totals import Added
 
 log = logging.getLogger(__name__)
 
@@ -57,7 +59,17 @@ _FLOW_NEEDED = frozenset(
 )
 _SIGNS = {"收入": 1, "支出": -1}
 
-_SUMMARIES = ("总交易单数", "资金流水总笔数")
+_TRADE_COUNT = "总交易单数"
+_SUMMARIES = (_TRADE_COUNT, "资金流水总笔数")
+# Which column each total of a trade bill sums up; of older names there are none any more.
+_TOTALS = {
+    "应结订单总金额": "应结订单金额",
+    "退款总金额": "退款金额",
+    "充值券退款总金额": "充值券退款金额",
+    "手续费总金额": _FEE,
+    "订单总金额": _AMOUNT,
+    "申请退款总金额": _REFUND_AMOUNT,
+}
 _GZIP_MAGIC = b"\x1f\x8b"
 _FRACTIONS = re.compile(r"-?[0-9]{1,15}(?:\.[0-9]{1,8})?", re.ASCII)
 _BROKEN = (gzip.BadGzipFile, zlib.error, EOFError)
@@ -79,6 +91,13 @@ class FundLine:
     raw: Mapping[str, str] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True)
+class _Foot:
+    """What a table states of itself, by name."""
+
+    stated: Mapping[str, str]
+
+
 def check_hash(file: bytes, sha1: str) -> None:
     """Return if this is the file whose SHA-1 was signed.  Raises ProviderUnreachable.
 
@@ -93,13 +112,20 @@ def read_trades(file: bytes, owner: tuple[str, str] | None = None) -> Iterator[B
     """Yield the lines of a trade bill, plain or gzip, in its order.
 
     A line of another than ``owner`` is marked as such: a merchant's number, and that of the one it serves or
-    nothing.  Raises ProviderUnreachable for anything
-    that is not such a bill, and at its end if the end is not there.
+    nothing.  Last comes what of its totals is wrong.  Raises ProviderUnreachable for anything that is not
+    such a bill, and at its end if the end is not there.
     """
+    added, payments = Added(), 0
     for number, row in _rows(file, _TRADE_NEEDED, _GOODS):
         if isinstance(row, UnreadLine):
+            added.unread += 1
             yield row
             continue
+        if isinstance(row, _Foot):
+            yield from _wrong_totals(row, number, added, payments)
+            continue
+        added.add({name: row[name] for name in _TOTALS.values() if name in row})
+        payments += row[_STATE] == "SUCCESS"
         try:
             line = _trade(row, number, owner)
         except (ValueError, OverflowError, KeyError) as error:
@@ -114,6 +140,8 @@ def read_funds(file: bytes) -> Iterator[FundLine]:
     for number, row in _rows(file, _FLOW_NEEDED, _FLOW_REMARK):
         if isinstance(row, UnreadLine):
             raise _unreadable(number)
+        if isinstance(row, _Foot):
+            continue
         try:
             yield _flow(row)
         except (ValueError, OverflowError, KeyError) as error:
@@ -142,10 +170,11 @@ def _plain(file: bytes) -> io.BytesIO | gzip.GzipFile:
 
 def _rows(
     file: bytes, needed: frozenset[str], text: str
-) -> Iterator[tuple[int, Mapping[str, str] | UnreadLine]]:
-    """Number and cells of each data line.  ``text`` is the column whose cells may hold separators."""
+) -> Iterator[tuple[int, Mapping[str, str] | UnreadLine | _Foot]]:
+    """Number and cells of each data line, then the foot.  ``text`` is the column that may hold separators."""
     header: list[str] = []
-    for number, line in _lines(file):
+    lines = _lines(file)
+    for number, line in lines:
         if line.startswith("`"):
             cells = [cell.strip() for cell in line[1:].split(",`")]
             if not header or text not in header:
@@ -159,10 +188,33 @@ def _rows(
             if not needed.issubset(header):
                 raise ProviderUnreachable("wechatpay's bill lacks a column we need")
         elif line.startswith(_SUMMARIES):
+            yield _foot(line, lines)
             return
         else:
             yield number, UnreadLine(number, "no line of the table", line)
     raise ProviderUnreachable("wechatpay's bill has no end")
+
+
+def _foot(names: str, lines: Iterator[tuple[int, str]]) -> tuple[int, _Foot]:
+    """Raises ProviderUnreachable where the totals are missing: the table was cut short."""
+    number, line = next(lines, (0, ""))
+    if not line.startswith("`"):
+        raise ProviderUnreachable("wechatpay's bill has no end")
+    return number, _Foot(dict(zip(_cells_of(names), _cells_of(line.replace("`", "")), strict=False)))
+
+
+def _wrong_totals(foot: _Foot, number: int, added: Added, payments: int) -> Iterator[WrongTotals]:
+    # The manual does not say whether a refund counts; if not, the sums of refunds tell of one that is lost.
+    found = list(added.wrong_count(_TRADE_COUNT, foot.stated.get(_TRADE_COUNT, ""), payments))
+    for name, column in _TOTALS.items():
+        if name in foot.stated and column in added.sums:
+            found += added.wrong_sum(name, foot.stated[name], column)
+    if found:
+        yield WrongTotals(number, "; ".join(found))
+
+
+def _cells_of(line: str) -> list[str]:
+    return [cell.strip() for cell in line.split(",")]
 
 
 def _lines(file: bytes) -> Iterator[tuple[int, str]]:
@@ -171,7 +223,7 @@ def _lines(file: bytes) -> Iterator[tuple[int, str]]:
         with _plain(file) as plain:
             newline = "\r\n" if plain.readline(CHUNK_BYTES).endswith(b"\r\n") else "\n"
         with io.TextIOWrapper(_plain(file), encoding="utf-8-sig", errors="replace", newline=newline) as lines:
-            for number, line in enumerate(lines, start=1):
+            for number, line in enumerate(lines_of(lines), start=1):
                 if line.strip():
                     yield number, line.rstrip("\r\n")
     except _BROKEN as error:

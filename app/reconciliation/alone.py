@@ -80,13 +80,16 @@ def look_for_missing(account: OpenAccount, run: Any, hold: Callable[[], None]) -
             lines = _lines_of(connection, run, list(ours))
         _judge_again(account, run, [line for line in lines if line.here_day is None])
         with transaction() as tx:
+            # Whoever goes through the same day at once (a person by hand, the worker) waits here, and then
+            # sees what the first has written down instead of writing it down, too.
+            tx.execute(_run_of(run, run.day).with_for_update())
             billed = {
                 line.subject
                 for line in _lines_of(tx, run, list(ours))
                 if line.cause_id is not None and line.verdict != Sort.DUPLICATE
             }
             known = items.known_of(tx, run, ours)
-            kept = {row.subject: row.sort for row in known if row.day == run.day and _still_missing(row)}
+            kept = {row.subject: row.sort for row in known if row.day == run.day and _stays_so(row)}
             found = [
                 _missing(account, run, subject, entry, is_read, kept.get(subject))
                 for subject, entry in ours.items()
@@ -199,8 +202,9 @@ def _missing(
     )
 
 
-def _still_missing(row: Any) -> bool:
-    return row.sort in OURS_ALONE and row.resolution != Resolution.HEALED
+def _stays_so(row: Any) -> bool:
+    """What has left the pool once does not go back: there is one item of a subject, day and sort."""
+    return row.sort in OURS_ALONE and (row.sort != Sort.DAY_EDGE or row.resolution != Resolution.HEALED)
 
 
 def _subject(entry: Any) -> str:

@@ -64,6 +64,8 @@ def judge(line: Any, around: Around) -> Finding:
     """The first thing that is wrong with a line, or that nothing is."""
     if line.kind == "unread":
         return Finding(Sort.MALFORMED, line.subject, detail=line.text)
+    if line.kind == "totals":
+        return Finding(Sort.TOTALS, line.subject, detail=line.text)
     if line.is_foreign or (around.ours is None and around.is_elsewhere):
         return Finding(
             Sort.OTHER_MERCHANT, line.subject, detail="the line is another merchant's or account's"

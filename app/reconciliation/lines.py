@@ -13,7 +13,7 @@ from sqlalchemy import Connection
 from app.db import insert_many, table_of, transaction
 from app.errors import Conflict
 from app.merchants.accounts import OpenAccount
-from app.providers.base import BillLine, StatementLine
+from app.providers.base import BillLine, StatementLine, WrongTotals
 from app.reconciliation import files
 from app.reconciliation.models import BillRow, Reconciliation
 
@@ -84,6 +84,8 @@ def row_of(run: Any, line: BillLine) -> dict[str, Any]:
         "here_minor": 0,
         "here_fee_minor": 0,
     }
+    if isinstance(line, WrongTotals):
+        return row | {"kind": "totals", "subject": "totals", "text": _plain(line.text)}
     if not isinstance(line, StatementLine):
         digest = hashlib.sha256(line.text.encode()).hexdigest()[:16]
         text = _plain(f"{line.reason}: {line.text}")

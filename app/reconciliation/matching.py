@@ -154,7 +154,7 @@ def _items_of(line: Any, finding: Finding, around: Around, asked: Resolution | N
 def _item(line: Any, finding: Finding, around: Around, sort: Sort, subject: str, detail: str) -> Item:
     row = None if around.ours is None else around.ours.row
     here_minor = None if finding.here_day is None else finding.here_minor
-    there_minor, currency = (None if line.kind == "unread" else line.amount_minor), line.currency
+    there_minor, currency = (None if line.kind in ("unread", "totals") else line.amount_minor), line.currency
     if sort is Sort.CURRENCY and row is not None:
         here_minor, there_minor, currency = _other_money(line, row)
     elif sort is Sort.FEE and row is not None:

@@ -102,7 +102,7 @@ class BillRow(Base):
     account_id: Mapped[str] = mapped_column(sa.String(40), primary_key=True)
     day: Mapped[date] = mapped_column(primary_key=True)
     number: Mapped[int] = mapped_column(sa.Integer, primary_key=True)  # in the file
-    kind: Mapped[str] = mapped_column(sa.String(8))  # "payment" | "refund" | "unread"
+    kind: Mapped[str] = mapped_column(sa.String(8))  # "payment" | "refund" | "unread" | "totals"
     subject: Mapped[str] = mapped_column(sa.String(80))  # "payment:" or "refund:" and its number
     out_trade_no: Mapped[str] = mapped_column(sa.String(64))
     provider_ref: Mapped[str] = mapped_column(sa.String(64))

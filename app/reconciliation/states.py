@@ -14,6 +14,7 @@ class Sort(StrEnum):
     """What is wrong.  Stored as text; of a line the first that holds is said, in this order."""
 
     MALFORMED = "malformed"  # a line that cannot be read
+    TOTALS = "totals"  # the bill states totals of itself that its lines do not add up to
     OTHER_MERCHANT = "other_merchant"  # a line of another merchant, or of another account
     ADJUSTMENT = "adjustment"  # a line that names no payment
     MISSING_HERE = "missing_here"  # a payment on the bill that we do not know

@@ -9,6 +9,7 @@ from app.reconciliation.states import DayState, ItemState, Resolution, Sort
 
 SORTS = {
     Sort.MALFORMED: _l("Line that cannot be read"),
+    Sort.TOTALS: _l("The bill contradicts its own totals"),
     Sort.OTHER_MERCHANT: _l("Another merchant's line"),
     Sort.ADJUSTMENT: _l("Adjustment without a payment"),
     Sort.MISSING_HERE: _l("On the bill, unknown here"),
@@ -25,6 +26,10 @@ SORTS = {
 }
 TODO = {
     Sort.MALFORMED: _l("Open the bill at this line. If many are so, the provider has changed its form."),
+    Sort.TOTALS: _l(
+        "Lines may be missing. Download the bill from the provider's pages and bring it by hand; if it says "
+        "the same, ask the provider."
+    ),
     Sort.OTHER_MERCHANT: _l("Nothing to book. If it comes again, ask the provider why it is on your bill."),
     Sort.ADJUSTMENT: _l("Ask the provider what it stands for, with the trace number; then book it outside."),
     Sort.MISSING_HERE: _l(

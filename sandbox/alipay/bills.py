@@ -83,7 +83,8 @@ def blueprint(ring: Keyring) -> Blueprint:
             app = apps.find(db, app_id)
             assert app is not None  # We signed its name; apps go only with everything else.
             app = replace(app, auth_app_id=auth_app_id, seller_id=seller_id)
-            content = archive(app, date.fromisoformat(day), lines(db, app, date.fromisoformat(day)))
+            rows = lines(db, app, date.fromisoformat(day))
+            content = archive(app, date.fromisoformat(day), rows, levers.held(db, "bill_total"))
         name = f"{app.seller_id}_{day.replace('-', '')}.csv.zip"
         headers = {"Content-Disposition": f"attachment; filename={name}"}
         return Response(content, mimetype="application/zip", headers=headers)
@@ -115,9 +116,9 @@ def fee_of(amount_minor: int) -> int:
     return (amount_minor * FEE_PER_MILLE + 500) // 1000
 
 
-def archive(app: App, day: date, rows: list[Line]) -> bytes:
+def archive(app: App, day: date, rows: list[Line], bend: str | None = None) -> bytes:
     """The zip of detail and summary.  Pure but for the time of export."""
-    return packed(app, day, detail(app, day, rows), _summary(app, day, rows))
+    return packed(app, day, detail(app, day, rows, bend), _summary(app, day, rows))
 
 
 def packed(app: App, day: date, detail_text: str, summary_text: str = "") -> bytes:
@@ -126,8 +127,8 @@ def packed(app: App, day: date, detail_text: str, summary_text: str = "") -> byt
     return _zip({f"{stem}.csv": detail_text, f"{stem}(汇总).csv": summary_text})
 
 
-def detail(app: App, day: date, rows: list[Line]) -> str:
-    """The table of the day's trades.  Pure but for the time of export."""
+def detail(app: App, day: date, rows: list[Line], bend: str | None = None) -> str:
+    """The table of the day's trades; ``bend`` makes the total of payments wrong.  Pure but for the time."""
     paid = [row for row in rows if row.refund is None]
     back = [row for row in rows if row.refund is not None]
     body = [
@@ -136,8 +137,8 @@ def detail(app: App, day: date, rows: list[Line]) -> str:
         COLUMNS,
         *(_row(line) for line in rows),
         "#-----------------------------------------业务明细列表结束------------------------------------",
-        f"#交易合计：{_total(paid)}",
-        f"#退款合计：{_total(back)}",
+        f"#交易合计：{len(paid)}笔，商家实收共{yuan_of(_total(paid, bend))}元，商家优惠共0.00元",
+        f"#退款合计：{len(back)}笔，商家实收退款共{yuan_of(_total(back))}元，商家优惠退款共0.00元",
         f"#导出时间：[{timing.beijing(timing.now(), '%Y年%m月%d日 %H:%M:%S')}]",
     ]
     return "".join(f"{line}\r\n" for line in body)
@@ -201,9 +202,9 @@ def _plain(text: str) -> str:
     return re.sub(r"[,\s]+", " ", text)
 
 
-def _total(rows: list[Line]) -> str:
-    amount, fee = sum(row.amount_minor for row in rows), sum(row.fee_minor for row in rows)
-    return f"{len(rows)}笔，商家实收共{yuan_of(amount)}元，服务费共{yuan_of(fee)}元"
+def _total(rows: list[Line], bend: str | None = None) -> int:
+    amount = sum(row.amount_minor for row in rows)
+    return amount if bend is None else bent(amount, bend)
 
 
 def _bent(db: sqlite3.Connection, line: Line) -> Line:

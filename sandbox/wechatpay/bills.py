@@ -148,15 +148,22 @@ def _trades_csv(db: sqlite3.Connection, merchant: Merchant, file: File) -> bytes
     rows = [row for row in rows if levers.held(db, "bill_omit", row[0].out_trade_no) is None]
     if file.sub_mchid:
         rows = [row for row in rows if row[0].details.get("sub_mchid") == file.sub_mchid]
-    return trade_table(rows, file.sort) if rows else b""
+    return trade_table(rows, file.sort, levers.held(db, "bill_total")) if rows else b""
 
 
-def trade_table(rows: list[tuple[Trade, Refund | None, int]], sort: str = "ALL") -> bytes:
-    """A trade bill with these payments and refunds, each with its amount.  Pure."""
+def trade_table(
+    rows: list[tuple[Trade, Refund | None, int]], sort: str = "ALL", bend: str | None = None
+) -> bytes:
+    """A trade bill with these payments and refunds, each with its amount.  Pure.
+
+    ``bend`` makes the total of payments wrong.
+    """
     columns = TRADE_COLUMNS[sort]
     paid = sum(amount for _, item, amount in rows if item is None)
     back = sum(amount for _, item, amount in rows if item is not None)
     fees = sum(fee_of(amount) * (1 if item is None else -1) for _, item, amount in rows)
+    if bend is not None:
+        paid = bent(paid, bend)
     totals = [str(len(rows)), yuan_of(paid), yuan_of(back), "0.00", _fee(fees), yuan_of(paid), yuan_of(back)]
     lines = [columns]
     for trade, item, amount in rows:

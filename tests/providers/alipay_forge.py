@@ -12,6 +12,7 @@ import json
 import zipfile
 from collections.abc import Mapping, Sequence
 from datetime import date, datetime
+from decimal import Decimal
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -396,6 +397,16 @@ def bill_rows(lines: Sequence[StatementLine]) -> list[list[str]]:
     return rows
 
 
+def bill_totals(rows: Sequence[Sequence[str]]) -> list[str]:
+    """The lines below the table, as Alipay words them; what is no amount counts as nothing."""
+    totals = []
+    for kind, word in (("交易", ""), ("退款", "退款")):
+        some = [row for row in rows if kind in row]
+        yuan = sum(Decimal(row[BILL_COLUMNS.index("商家实收（元）")]) for row in some if len(row) > 12)
+        totals.append(f"#{kind}合计：{len(some)}笔，商家实收{word}共{yuan:.2f}元，商家优惠{word}共0.00元")
+    return totals
+
+
 def bill(
     day: date,
     rows: Sequence[Sequence[str]],
@@ -403,6 +414,7 @@ def bill(
     header: Sequence[str] = BILL_COLUMNS,
     extras: int = 0,
     seller_id: str = SELLER_ID,
+    totals: Sequence[str] | None = None,
 ) -> bytes:
     """A day's zip: a detail and a summary table in GBK, entries named in GBK without saying so."""
     stamp = f"{day:%Y%m%d}"
@@ -415,8 +427,7 @@ def bill(
             list(header),
             *rows,
             "#-----------------------------------------业务明细列表结束------------------------------------",
-            f"#交易合计：{len(rows)}笔，商家实收共0.00元，商家优惠共0.00元",
-            "#退款合计：0笔，商家实收退款共0.00元，商家优惠退款共0.00元",
+            *(bill_totals(rows) if totals is None else totals),
             f"#导出时间：[{day:%Y年%m月%d日} 09:00:00]",
         ]
     )

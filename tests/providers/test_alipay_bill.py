@@ -15,7 +15,7 @@ import pytest
 from app.errors import ProviderRejected, ProviderUnreachable
 from app.money import Money
 from app.providers.alipay import Alipay
-from app.providers.base import HttpAnswer, StatementLine, UnreadLine
+from app.providers.base import HttpAnswer, StatementLine, UnreadLine, WrongTotals
 from tests.providers import alipay_forge as far
 from tests.providers.alipay_forge import AlipayForge, sent_params
 from tests.providers.contract import DAY, REF, STATEMENT, Verb, Wire, bill_of
@@ -103,6 +103,45 @@ def test_a_line_that_cannot_be_read_is_handed_on_and_stops_nothing(
     assert REF.out_trade_no in unread.text
     assert isinstance(read, StatementLine)
     assert read.number == unread.number + 1
+
+
+@pytest.mark.parametrize(
+    ("at", "total", "wrong"),
+    [
+        (0, "#交易合计：2笔，商家实收共19.99元，商家优惠共0.00元", "交易合计: 2 stated, 1 found"),
+        (0, "#交易合计：1笔，商家实收共20.00元，商家优惠共0.00元", "交易商家实收: 20.00 stated, 19.99 found"),
+        (1, "#退款合计：1笔，商家实收退款共-5.01元", "退款商家实收: 5.01 stated, 5.00 found"),
+        (1, "#退款合计：0笔，交易退款金额共0.00元", "退款合计: 0 stated, 1 found"),
+    ],
+)
+def test_totals_that_the_lines_do_not_add_up_to_are_handed_on_last(
+    at: int, total: str, wrong: str, alipay: Alipay
+) -> None:
+    rows = far.bill_rows(STATEMENT)
+    totals = far.bill_totals(rows)
+    assert len(list(alipay.read_bill(far.bill(DAY, rows, totals=totals), DAY))) == len(rows)
+    totals[at] = total
+    *_, last = alipay.read_bill(far.bill(DAY, rows, totals=totals), DAY)
+    assert isinstance(last, WrongTotals)
+    assert last.text == wrong
+
+
+def test_a_bill_that_lost_a_line_contradicts_its_totals(alipay: Alipay) -> None:
+    rows = far.bill_rows(STATEMENT)
+    *_, last = alipay.read_bill(far.bill(DAY, rows[:1], totals=far.bill_totals(rows)), DAY)
+    assert isinstance(last, WrongTotals)
+    assert last.text.startswith("退款合计: 1 stated, 0 found")
+
+
+def test_a_table_without_its_end_was_cut_short(alipay: Alipay, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However well its zip is packed."""
+    rows = far.bill_rows(STATEMENT)
+    whole = far.table
+    monkeypatch.setattr(far, "table", lambda lines: whole(lines[:6]))
+    lines = alipay.read_bill(far.bill(DAY, rows), DAY)
+    assert isinstance(next(lines), StatementLine)
+    with pytest.raises(ProviderUnreachable, match="no end"):
+        list(lines)
 
 
 def test_a_line_cut_short_is_handed_on(alipay: Alipay, wire: Wire) -> None:

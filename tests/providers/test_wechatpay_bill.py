@@ -13,7 +13,7 @@ import pytest
 from app.errors import ProviderRejected, ProviderUnreachable
 from app.money import Money
 from app.providers import wechatpay_bill
-from app.providers.base import HttpAnswer, UnreadLine
+from app.providers.base import HttpAnswer, UnreadLine, WrongTotals
 from app.providers.wechatpay import WechatPay
 from app.providers.wechatpay_bill import FundLine
 from tests.providers import wechatpay_forge as far
@@ -330,17 +330,54 @@ def test_the_bill_of_another_day_is_not_taken(wechatpay: WechatPay) -> None:
     "spoil",
     [
         lambda text: text.split("总交易单数")[0],
+        lambda text: text.rsplit("\r\n", 2)[0],
         lambda text: text.replace("订单金额", "金额"),
         lambda text: text.split("\r\n", 1)[1],
         lambda text: "",
         lambda text: "<html></html>",
     ],
-    ids=["summary", "column", "header", "all", "html"],
+    ids=["summary", "totals", "column", "header", "all", "html"],
 )
 def test_a_table_with_something_missing_stops_the_reading(spoil) -> None:
     file = trade_bill(trade_rows(STATEMENT)).decode("utf-8-sig")
     with pytest.raises(ProviderUnreachable):
         list(wechatpay_bill.read_trades(spoil(file).encode()))
+
+
+@pytest.mark.parametrize(
+    ("spoil", "wrong"),
+    [
+        (lambda text: text.replace("`2,", "`3,"), "总交易单数: 3 stated, 2 found"),
+        (lambda text: text.replace("`2,", "`two,"), "总交易单数: 'two' is no number"),
+        (lambda text: text.replace("`2,`19.99", "`2,`21"), "应结订单总金额: 21 stated, 20 found"),
+        (lambda text: text.replace(",`5.00\r\n", ",`5.01\r\n"), "申请退款总金额: 5.01 stated, 5.00 found"),
+        (lambda text: text.replace("`0.09000,", "`0.08,"), "手续费总金额: 0.08 stated, 0.09 found"),
+    ],
+    ids=["count", "no-number", "sum", "refunds", "fees"],
+)
+def test_totals_that_the_lines_do_not_add_up_to_are_handed_on_last(spoil, wrong: str) -> None:
+    file = trade_bill(trade_rows(STATEMENT)).decode("utf-8-sig")
+    summary = file.rindex("总交易单数")
+    *lines, last = wechatpay_bill.read_trades((file[:summary] + spoil(file[summary:])).encode())
+    assert len(lines) == 2
+    assert isinstance(last, WrongTotals)
+    assert last.text.startswith(wrong)
+
+
+def test_a_bill_that_lost_a_line_contradicts_its_totals() -> None:
+    lost = trade_bill(trade_rows(STATEMENT[:1]), summary=far.trade_summary(trade_rows(STATEMENT)))
+    *_, last = wechatpay_bill.read_trades(lost)
+    assert isinstance(last, WrongTotals)
+    assert "申请退款总金额: 5.00 stated, 0 found" in last.text.replace("0.00 found", "0 found")
+
+
+def test_totals_may_be_rounded_and_say_nothing_where_a_line_cannot_be_read() -> None:
+    rows = trade_rows(STATEMENT)
+    rows[0]["手续费"] = "0.11600"
+    summary = far.trade_summary(rows).replace("0.08600", "0.09")
+    assert len(list(wechatpay_bill.read_trades(trade_bill(rows, summary=summary)))) == 2
+    rows[0]["订单金额"] = "x"
+    assert len(list(wechatpay_bill.read_trades(trade_bill(rows, summary=summary)))) == 2
 
 
 def test_a_character_that_is_spoilt_is_no_reason_to_stop() -> None:

@@ -10,8 +10,10 @@ import base64
 import gzip
 import hashlib
 import json
+import re
 from collections.abc import Mapping, Sequence
 from datetime import date, datetime
+from decimal import Decimal
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -98,10 +100,14 @@ TRADE_HEADER = (
     "商户数据包,手续费,费率,订单金额,申请退款金额,费率备注"
 )
 TRADE_COLUMNS = TRADE_HEADER.split(",")
-TRADE_SUMMARY = (
-    "总交易单数,应结订单总金额,退款总金额,充值券退款总金额,手续费总金额,订单总金额,申请退款总金额\r\n"
-    "`2,`19.99,`5.00,`0.00,`0.09000,`19.99,`5.00\r\n"
-)
+TRADE_TOTALS = {
+    "应结订单总金额": "应结订单金额",
+    "退款总金额": "退款金额",
+    "充值券退款总金额": "充值券退款金额",
+    "手续费总金额": "手续费",
+    "订单总金额": "订单金额",
+    "申请退款总金额": "申请退款金额",
+}
 FLOW_HEADER = (
     "记账时间,微信支付业务单号,资金流水单号,业务名称,业务类型,收支类型,收支金额(元),账户结余(元),"
     "资金变更提交申请人,备注,业务凭证号"
@@ -458,9 +464,20 @@ def trade_bill(
     rows: Sequence[Mapping[str, str]],
     *,
     columns: Sequence[str] = TRADE_COLUMNS,
-    summary: str = TRADE_SUMMARY,
+    summary: str | None = None,
 ) -> bytes:
-    return table(columns, [[row[column] for column in columns] for row in rows], summary)
+    cells = [[row[column] for column in columns] for row in rows]
+    return table(columns, cells, trade_summary(rows) if summary is None else summary)
+
+
+def trade_summary(rows: Sequence[Mapping[str, str]]) -> str:
+    """The totals below the table; what is no amount counts as nothing."""
+    totals = [str(len(rows))]
+    for column in TRADE_TOTALS.values():
+        amounts = [row[column] for row in rows if re.fullmatch(r"-?[0-9]+(\.[0-9]+)?", row[column])]
+        totals.append(str(sum((Decimal(amount) for amount in amounts), Decimal("0.00"))))
+    names = ",".join(["总交易单数", *TRADE_TOTALS])
+    return f"{names}\r\n{','.join(f'`{total}' for total in totals)}\r\n"
 
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[str]], summary: str) -> bytes:

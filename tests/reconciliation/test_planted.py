@@ -21,6 +21,7 @@ from tests.reconciliation.planted import KINDS, Maker
 DAY = date(2026, 1, 15)
 EACH = 10
 
+ALSO = {"unionpay": ["adjustment"], "wechatpay": ["totals"]}
 ONE_OF_EACH = [
     ("sqlite", "alipay"),
     ("sqlite", "wechatpay"),
@@ -73,7 +74,7 @@ def test_all_mistakes_of_a_day_are_found_and_none_is_invented(merchant, provider
     assert result.tally.settled == 2 * EACH  # a payment and a refund, open here and done there
     found = found_by_type()
     is_as_planted(found, planted)
-    kinds = {*KINDS, Resolution.SETTLED, *(["adjustment"] if provider == "unionpay" else [])}
+    kinds = {*KINDS, Resolution.SETTLED, *ALSO.get(provider, [])}
     assert {kind for kind, subjects in found.items() if subjects} == kinds
     assert {row.state for row in rows_of(Discrepancy, sort="day_edge")} == {ItemState.POOLED}
     before = everything(planted)

@@ -17,7 +17,7 @@ from app.merchants import accounts, audit
 from app.merchants.actor import SERVER, Actor
 from app.merchants.audit import AuditFilter
 from app.money import Money
-from app.providers.base import Outcome, PaymentResult, StatementLine, UnreadLine
+from app.providers.base import Outcome, PaymentResult, StatementLine, UnreadLine, WrongTotals
 from app.reconciliation import files, lines, overview, proof, worklist
 from app.reconciliation.models import BillChunk, BillFile, BillRow, Discrepancy, Reconciliation
 from app.reconciliation.reconcile import give_up, reconcile
@@ -103,6 +103,44 @@ def test_a_corrected_bill_heals_what_the_first_had_wrong_and_adds_nothing(mercha
     assert {row.resolution for row in rows_of(Discrepancy)} == {Resolution.HEALED}
     assert len(rows_of(BillRow)) == 2
     assert len(rows_of(BillFile)) == 2
+
+
+def test_what_was_missing_for_good_and_healed_does_not_go_back_into_the_pool(merchant, at):
+    """A second item of the same name would stand in the way of ageing the first, on every day to come."""
+    at(MIDNIGHT - timedelta(seconds=20))
+    attempt = paid_attempt(merchant)
+    provider = stand_in(merchant)
+    account = accounts.open_account(merchant.account_id)
+
+    def bring(day, bill):
+        provider.bill = bill
+        at(timedelta(seconds=1))
+        files.store(account, day, provider.fetch_bill(day))
+        reconcile(merchant.account_id, day)
+
+    bring(TODAY, [])
+    assert sorts() == [("day_edge", ItemState.POOLED)]
+    bring(TODAY + timedelta(days=2), [])
+    assert sorts() == [("missing_there", ItemState.OPEN)]
+    bring(TODAY, [line_of(attempt)])
+    assert sorts() == [("missing_there", ItemState.RESOLVED)]
+    for day in (TODAY, TODAY + timedelta(days=2)):
+        bring(day, [UnreadLine(1, "too short", "x")])
+    assert sorts(day=TODAY) == [("missing_there", ItemState.OPEN), ("malformed", ItemState.OPEN)]
+
+
+def test_a_bill_that_contradicts_its_totals_is_no_whole_day_until_a_corrected_one_comes(merchant):
+    attempt = paid_attempt(merchant)
+    stand_in(merchant).bill = [line_of(attempt), WrongTotals(2, "总交易单数: 2 stated, 1 found")]
+    for _ in range(2):
+        assert reconcile(merchant.account_id, TODAY).state == DayState.DIFFERS
+        assert sorts() == [("totals", ItemState.OPEN)]
+    assert row_of(Discrepancy).detail == "总交易单数: 2 stated, 1 found"
+    account = accounts.open_account(merchant.account_id)
+    account.provider.bill = [line_of(attempt)]
+    files.store(account, TODAY, account.provider.fetch_bill(TODAY))
+    assert reconcile(merchant.account_id, TODAY).state == DayState.MATCHED
+    assert row_of(Discrepancy).resolution == Resolution.HEALED
 
 
 def test_a_worker_that_dies_in_the_middle_leaves_the_rest_to_the_next(merchant, monkeypatch):

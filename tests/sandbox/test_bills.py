@@ -89,6 +89,18 @@ def test_the_bill_has_every_payment_and_refund(far: Any, busy_day: Any) -> None:
     assert files[f"{stem}(汇总).csv"].startswith("#支付宝业务汇总查询\r\n")
 
 
+def test_totals_are_those_of_the_rows_unless_a_lever_bends_them(far: Any, busy_day: Any) -> None:
+    far.pull("bill_now", scope="always")
+
+    def total() -> str:
+        detail = next(text for name, text in download(far, busy_day).items() if "汇总" not in name)
+        return next(line for line in detail.split("\r\n") if line.startswith("#交易合计"))
+
+    assert total() == "#交易合计：2笔，商家实收共13.49元，商家优惠共0.00元"
+    far.pull("bill_total", value="+1", scope="always")
+    assert total() == "#交易合计：2笔，商家实收共14.49元，商家优惠共0.00元"
+
+
 def test_today_is_not_billed_yet(far: Any, busy_day: Any) -> None:
     assert ask(busy_day, today())["sub_code"] == "isp.bill_not_exist"
     assert ask(busy_day, today() + timedelta(days=1))["sub_code"] == "isp.bill_not_exist"
