@@ -16,7 +16,7 @@ from app import clock, queue
 from app.charges import outcomes, reversal, screening
 from app.charges.models import Attempt, Charge
 from app.charges.screening import Screened, Visitor
-from app.charges.settle import settle
+from app.charges.settle import book
 from app.charges.states import AttemptState, ChargeState, Review, move
 from app.db import insert_or_skip, moment, reading, table_of, transaction
 from app.errors import Conflict, NotFound, NumberTaken, ProviderRejected, ProviderUnreachable
@@ -135,8 +135,7 @@ def ask(attempt: sa.Row[Any]) -> PaymentResult:
     """
     account = accounts.open_account(attempt.account_id)
     result = account.provider.query(ref_of(attempt))
-    with transaction() as tx:
-        settle(tx, account.id, result)
+    book(account.id, result)
     return result
 
 

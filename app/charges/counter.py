@@ -23,14 +23,14 @@ from app import clock, queue
 from app.charges import attempts, lifecycle, outcomes, reversal, routes, screening
 from app.charges.models import Attempt
 from app.charges.screening import Screened, Visitor
-from app.charges.settle import settle
+from app.charges.settle import book
 from app.charges.states import AttemptState, move
 from app.db import moment, reading, retried, table_of, transaction
 from app.errors import Conflict, InvalidRequest, NotFound, ProviderRejected, ProviderUnreachable
 from app.merchants.accounts import OpenAccount
 from app.money import Money
 from app.providers import REGISTRY
-from app.providers.base import COUNTER, CodeOrder, Info, Outcome, PaymentResult
+from app.providers.base import COUNTER, CodeOrder, Info, Outcome
 from app.queue import Kind
 from app.runtime import runtime
 
@@ -173,7 +173,7 @@ def _begin(charge: sa.Row[Any], account: OpenAccount, code: str, till: Till) -> 
         log.warning("no answer to a payment code", attempt_id=attempt.id, code=silence.provider_code)
     else:
         outcomes.note_success(account)
-        _book(account, result)
+        book(account.id, result)
     return attempts.find_attempt(attempt.merchant_id, attempt.id)
 
 
@@ -184,12 +184,6 @@ def _begin(charge: sa.Row[Any], account: OpenAccount, code: str, till: Till) -> 
 def _stored(charge: sa.Row[Any], account: OpenAccount, code: str) -> tuple[sa.Row[Any] | Screened, bool]:
     with transaction() as tx:
         return _store(tx, charge, account, code)
-
-
-@retried
-def _book(account: OpenAccount, result: PaymentResult) -> None:
-    with transaction() as tx:
-        settle(tx, account.id, result)
 
 
 def _store(

@@ -20,7 +20,7 @@ from app.charges import bookings, crediting, incidents, refunds
 from app.charges.models import Attempt, Charge
 from app.charges.present import charge_fact, payment_json
 from app.charges.states import AttemptState, ChargeState, move
-from app.db import insert_or_skip, moment, table_of
+from app.db import insert_or_skip, moment, retried, table_of, transaction
 from app.errors import UnknownPayment
 from app.ids import new_id
 from app.ledger import rates
@@ -110,6 +110,13 @@ def settle(tx: Connection, account_id: str, result: PaymentResult) -> Verdict:
             return _give_up(tx, attempt, result)
         case _:
             return Verdict.NO_NEWS
+
+
+@retried
+def book(account_id: str, result: PaymentResult) -> Verdict:
+    """``settle``, in a transaction of its own."""
+    with transaction() as tx:
+        return settle(tx, account_id, result)
 
 
 def settle_unknown(tx: Connection, account: OpenAccount, result: PaymentResult) -> bool:

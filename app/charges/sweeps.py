@@ -16,7 +16,7 @@ from sqlalchemy import Connection
 
 from app import queue
 from app.charges import attempts, lifecycle, reversal
-from app.charges.settle import settle
+from app.charges.settle import book
 from app.charges.states import AttemptState, ChargeState
 from app.db import moment, reading, transaction
 from app.errors import Conflict, ProviderRejected, ProviderUnreachable
@@ -55,8 +55,7 @@ def query_attempt(claim: Claim) -> None:
             log.warning("query failed", attempt_id=attempt.id, code=error.provider_code or error.code)
         else:
             if given_up and result.outcome == Outcome.PENDING:
-                with transaction() as tx:
-                    settle(tx, attempt.account_id, replace(result, outcome=Outcome.CLOSED))
+                book(attempt.account_id, replace(result, outcome=Outcome.CLOSED))
     with transaction() as tx:
         if attempt.state == AttemptState.STARTED:
             now = moment(tx)

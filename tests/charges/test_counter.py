@@ -10,7 +10,7 @@ from sqlalchemy.exc import OperationalError
 
 from app import clock, worker
 from app.callbacks import inbox
-from app.charges import attempts, counter, lifecycle
+from app.charges import attempts, counter, lifecycle, settle
 from app.charges.counter import Till
 from app.charges.models import Attempt, Charge, Incident, Refund
 from app.charges.states import AttemptState, ChargeState, RefundState
@@ -148,10 +148,10 @@ def test_one_that_takes_too_long_is_given_up_and_the_charge_goes_on(merchant, fa
 
 
 @one_database
-@pytest.mark.parametrize("step", ["_store", "settle"])
-def test_what_the_database_stops_to_end_a_deadlock_is_done_again(merchant, far_side, monkeypatch, step):
+@pytest.mark.parametrize(("room", "step"), [(counter, "_store"), (settle, "settle")], ids=["store", "settle"])
+def test_what_the_database_stops_to_end_a_deadlock_is_done_again(merchant, far_side, monkeypatch, room, step):
     """A scan and a settlement lock a charge and an old attempt in either order; the code is sent once."""
-    stopped, real = [], getattr(counter, step)
+    stopped, real = [], getattr(room, step)
 
     def stop_once(*args):
         done = real(*args)
@@ -160,7 +160,7 @@ def test_what_the_database_stops_to_end_a_deadlock_is_done_again(merchant, far_s
             raise OperationalError("", {}, Deadlock())
         return done
 
-    monkeypatch.setattr(counter, step, stop_once)
+    monkeypatch.setattr(room, step, stop_once)
     charge = make_charge(merchant)
     assert scan(merchant, charge.id).state == AttemptState.SUCCEEDED
     assert stopped == [step]
