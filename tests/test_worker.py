@@ -214,7 +214,7 @@ def test_told_to_end_it_finishes_what_it_holds(app, settings, merchant, receiver
     lead_to(receiver, merchant, "/slow")
     hasten(Kind.QUERY)
     with worker_process(settings) as process:
-        eventually(lambda: receiver.requests, within_s=40)
+        eventually(lambda: receiver.requests, within_s=90)
         asked_at = clock.now()
         process.send_signal(signal.SIGTERM)
         assert process.wait(timeout=worker.GRACE_S + 5) == 0
@@ -231,7 +231,7 @@ def test_killed_in_the_middle_it_loses_nothing(app, settings, merchant, far_side
     lead_to(receiver, merchant, "/hang")
     hasten(Kind.QUERY)
     with worker_process(settings) as process:
-        eventually(lambda: receiver.requests, within_s=40)
+        eventually(lambda: receiver.requests, within_s=90)
         process.kill()
         process.wait()
     [job] = rows_of(Job, kind=Kind.QUERY)
