@@ -22,8 +22,8 @@ from app.errors import Conflict, InvalidRequest
 from app.members import statement
 from app.merchants import policy
 from app.merchants.auth import actor, me
-from app.merchants.views import faults_of, livemode, open_room
-from app.money import EXPONENTS, Money
+from app.merchants.views import faults_of, livemode, money_text, open_room
+from app.money import EXPONENTS
 from app.purses import bonus, members
 from app.purses.bonus import NewRule, Tier
 from app.purses.members import Changes, MemberFilter, NewMember
@@ -325,4 +325,4 @@ def _currencies() -> list[str]:
 @bp.app_template_filter("signed_money")
 def signed_money(minor: int, currency: str) -> str:
     """``(1250, "CNY") -> "+¥12.50"``; nothing for nothing."""
-    return "" if not minor else ("+" if minor > 0 else "") + Money(minor, currency).text()
+    return "" if not minor else ("+" if minor > 0 else "") + money_text(minor, currency)

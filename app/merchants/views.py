@@ -75,8 +75,8 @@ def livemode() -> bool:
 
 @bp.app_template_filter("money")
 def money_text(minor: int, currency: str) -> str:
-    """``(1250, "CNY") -> "¥12.50"``."""
-    return Money(minor, currency).text()
+    """``(1250, "CNY") -> "¥12.50"``, with a true minus before what is less than nothing."""
+    return Money(minor, currency).text().replace("-", "−")
 
 
 @bp.app_template_filter("moment")

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from datetime import date
 
 from flask import Blueprint, Response, request
-from flask_babel import gettext
+from flask_babel import gettext, pgettext
 
 from app import clock, i18n
 from app.charges import statement_paper
@@ -156,8 +156,8 @@ def _csv_head() -> list[str]:
     return [
         *(gettext("Day"), gettext("Provider account"), gettext("Type"), "out_trade_no"),
         *(gettext("Provider's number"), gettext("Currency"), gettext("Our books"), gettext("Bill")),
-        *(gettext("State"), gettext("How it ended"), gettext("Owner"), gettext("Note"), gettext("Detail")),
-        *(gettext("Charge"), gettext("Line"), gettext("Opened (UTC+8)")),
+        *(gettext("State"), gettext("How it ended"), pgettext("discrepancy", "Owner"), gettext("Note")),
+        *(gettext("Detail"), gettext("Charge"), gettext("Line"), gettext("Opened (UTC+8)")),
     ]
 
 

@@ -31,7 +31,7 @@ def test_a_member_is_found_and_their_page_tells_everything(owner, member):
         assert f"/members/{member.id}" in owner.get(f"/members?q={text}").text, text
     assert "No member fits this search." in owner.get("/members?q=nobody").text
     page = owner.get(f"/members/{member.id}").text
-    for text in ("¥65.00", "¥10.00", "¥75.00", "-¥35.00", "+¥100.00", "/M/", "Spent", "Top-up"):
+    for text in ("¥65.00", "¥10.00", "¥75.00", "−¥35.00", "+¥100.00", "/M/", "Spent", "Top-up"):
         assert text in page, text
 
 
