@@ -11,8 +11,8 @@ from app.catalogue import add_events
 from app.charges import api as charges_api
 from app.charges import batch_api, refunds_api
 from app.codes import schema as codes_schema
+from app.members import adjustments_api, bonus_rules_api, debits_api, topups_api
 from app.members import api as members_api
-from app.members import bonus_rules_api, debits_api, topups_api
 from app.merchants import keys_api, stores_api
 from app.merchants.scopes import ROUTES, Scope
 from app.webhooks import schema as webhooks_schema
@@ -26,6 +26,7 @@ _BODIES = (
     topups_api.TopupBody,
     debits_api.DebitBody,
     debits_api.ReversalBody,
+    adjustments_api.AdjustmentBody,
     bonus_rules_api.RuleBody,
     keys_api.KeyBody,
     keys_api.KeyChanges,

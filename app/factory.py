@@ -60,8 +60,8 @@ from app.document import current_document
 from app.epay import notices as epay_notices
 from app.epay import room_views as epay_room_views
 from app.epay import views as epay_views
+from app.members import adjustments_api, bonus_rules_api, debits_api, topup_views, topups_api
 from app.members import api as members_api
-from app.members import bonus_rules_api, debits_api, topup_views, topups_api
 from app.members import views as members_views
 from app.merchants import (
     audit_views,
@@ -101,6 +101,7 @@ APIS = (
     members_api.bp,
     topups_api.bp,
     debits_api.bp,
+    adjustments_api.bp,
     bonus_rules_api.bp,
     routing_api.bp,
     risk_api.bp,

@@ -15,7 +15,6 @@ from app.merchants import policy
 from app.merchants.actor import SERVER
 from app.merchants.policy import Policy
 from app.providers.base import Outcome
-from app.purses import members
 from tests.books import end_refund, make_attempt, make_charge, make_paid, refund, row_of
 from tests.conftest import Shop
 from tests.members import purse
@@ -69,7 +68,7 @@ def fill_members(shop: Shop) -> None:
         end_refund(shop, late.id, outcome)
     debit = purse.spend(shop, member.id, 7_500)
     purse.give_back(shop, debit, 7_400)
-    members.adjust(shop.id, member.id, (-30, 20), "a slip of the keyboard", livemode=False, by=SERVER)
+    purse.adjust(shop, member.id, (-30, 20), "a slip of the keyboard")
     purse.begin_topup(shop, member.id)
     purse.add_member(shop, "user-43")
 

@@ -37,7 +37,7 @@ class Event(StrEnum):
     DEBIT_BONUS = "debit_bonus"
     REVERSAL = "reversal"  # of a debit
     REVERSAL_BONUS = "reversal_bonus"
-    ADJUSTMENT = "adjustment"  # by a person
+    ADJUSTMENT = "adjustment"  # by hand
     ADJUSTMENT_BONUS = "adjustment_bonus"
 
 

@@ -237,7 +237,9 @@ class MovementAnswer(BaseModel):
     bonus_after: int
     currency: str
     note: str | None = Field(description="Why: of a debit its description, of an adjustment the reason.")
-    made_by: str | None = Field(description="That person.")
+    made_by: str | None = Field(
+        description="Of an adjustment: the person's e-mail address, or the id of the key."
+    )
     created_at: datetime
 
 

@@ -17,14 +17,15 @@ from app.charges.commands import currency_of
 from app.charges.forms import amount_of
 from app.charges.topups import TopupFilter
 from app.clock import day_of, start_of
-from app.db import transaction
+from app.db import retried, transaction
 from app.errors import Conflict, InvalidRequest
 from app.members import statement
 from app.merchants import policy
 from app.merchants.auth import actor, me
 from app.merchants.views import faults_of, livemode, money_text, open_room
 from app.money import EXPONENTS
-from app.purses import bonus, members
+from app.purses import adjustments, bonus, members
+from app.purses.adjustments import NewAdjustment
 from app.purses.bonus import NewRule, Tier
 from app.purses.members import Changes, MemberFilter, NewMember
 from app.purses.models import MoveKind
@@ -124,9 +125,7 @@ def adjust(member_id: str) -> Response | BaseResponse:
     sign = -1 if form.get("deed") == "take" else 1
     try:
         move = (sign * _part(form.get("amount", ""), member), sign * _part(form.get("bonus", ""), member))
-        members.adjust(
-            member.merchant_id, member.id, move, form.get("reason", ""), livemode=livemode(), by=actor()
-        )
+        _adjust(NewAdjustment(member.id, *move, form.get("reason", "")))
     except InvalidRequest as error:
         return _page(member_id, faults_of(error, _FAULTS), 400)
     except Conflict:
@@ -193,6 +192,12 @@ def withdraw_rule(rule_id: str) -> BaseResponse:
 def _change(member_id: str, wanted: Changes) -> None:
     with transaction() as tx:
         members.change_member(tx, me().merchant_id, member_id, wanted, livemode=livemode(), by=actor())
+
+
+@retried
+def _adjust(new: NewAdjustment) -> None:
+    with transaction() as tx:
+        adjustments.adjust(tx, me().merchant_id, new, livemode=livemode(), by=actor())
 
 
 def _list_page(faults: dict[str, str] | None = None, status: int = 200) -> Response:

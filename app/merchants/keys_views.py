@@ -25,6 +25,7 @@ RESOURCES = {
     "members": _l("Members"),
     "topups": _l("Top-ups"),
     "debits": _l("Spent from balances"),
+    "adjustments": _l("Balances changed by hand"),
     "codes": _l("Printed codes"),
     "events": _l("Events"),
     "webhooks": _l("Webhooks"),

@@ -13,7 +13,7 @@ from app.errors import InvalidRequest
 
 
 class Scope(StrEnum):
-    """Permission for one verb on one resource.  Who may write may read."""
+    """Permission for one verb on one resource.  Who may write may read, where there is something to read."""
 
     CHARGES_READ = "charges:read"
     CHARGES_WRITE = "charges:write"
@@ -27,6 +27,7 @@ class Scope(StrEnum):
     TOPUPS_WRITE = "topups:write"
     DEBITS_READ = "debits:read"
     DEBITS_WRITE = "debits:write"
+    ADJUSTMENTS_WRITE = "adjustments:write"  # they are read in the member's statement
     CODES_READ = "codes:read"
     CODES_WRITE = "codes:write"
     RISK_READ = "risk:read"
@@ -70,6 +71,7 @@ ROUTES: dict[str, Scope] = {
     "debits_api.list_all": Scope.DEBITS_READ,
     "debits_api.read": Scope.DEBITS_READ,
     "debits_api.reverse": Scope.DEBITS_WRITE,
+    "adjustments_api.create": Scope.ADJUSTMENTS_WRITE,
     "topups_api.create": Scope.TOPUPS_WRITE,
     "topups_api.list_all": Scope.TOPUPS_READ,
     "topups_api.read": Scope.TOPUPS_READ,
@@ -171,5 +173,5 @@ def read_stored(text: str | None) -> frozenset[Scope]:
 
 
 def _reading(scope: Scope) -> Scope | None:
-    resource, _, verb = scope.partition(":")
-    return Scope(f"{resource}:read") if verb == "write" else None
+    wanted = f"{scope.partition(':')[0]}:read"
+    return next((each for each in Scope if each == wanted), None)

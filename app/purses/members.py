@@ -1,4 +1,4 @@
-"""Members as their merchant knows them: added, found, listed, changed, blocked, and corrected by hand."""
+"""Members as their merchant knows them: added, found, listed, changed and blocked."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from sqlalchemy import Connection
 from sqlalchemy.exc import IntegrityError
 
-from app.db import insert_or_skip, moment, reading, retried, table_of, transaction
+from app.db import insert_or_skip, moment, reading, table_of
 from app.errors import Conflict, InvalidRequest, NotFound
 from app.ids import is_id, new_id
 from app.merchants import audit
@@ -19,11 +19,10 @@ from app.merchants.actor import SERVER, Actor
 from app.merchants.audit import Action
 from app.merchants.keys import LINE_PATTERN
 from app.merchants.roles import Permission
-from app.money import EXPONENTS, MINOR_MAX
-from app.purses.change import Move, change
-from app.purses.models import Member, MoveKind, Movement
+from app.money import EXPONENTS
+from app.purses.models import Member, Movement
 
-NAME_CHARS_MAX, REASON_CHARS_MAX = 80, 200
+NAME_CHARS_MAX = 80
 ACCOUNT_PATTERN = r"^[0-9A-Za-z._:@+-]{1,64}$"  # it stands in addresses
 PHONE_PATTERN = r"^[0-9]{5,20}$"
 SEARCH_CHARS_MAX = 64
@@ -155,38 +154,6 @@ def change_member(
         raise _phone_taken() from None
     _note(tx, by, Action.MEMBER_CHANGED, found, before=before, after=values)
     return row
-
-
-@retried
-def adjust(
-    merchant_id: str,
-    member: str,
-    move: tuple[int, int],
-    reason: str,
-    *,
-    livemode: bool,
-    by: Actor,
-) -> sa.Row[Any]:
-    """A person gives or takes: so much of what was paid in, so much bonus.  The member then.
-
-    Raises NotFound, InvalidRequest, PermissionDenied, Conflict (it would fall below zero).
-    """
-    by.require(Permission.MEMBERS_ADJUST)
-    balance_minor, bonus_minor = move
-    text = " ".join(reason.split())
-    if not 1 <= len(text) <= REASON_CHARS_MAX or not text.isprintable():
-        raise InvalidRequest(f"a reason has 1 to {REASON_CHARS_MAX} characters", param="reason")
-    if not (balance_minor or bonus_minor) or max(abs(balance_minor), abs(bonus_minor)) > MINOR_MAX:
-        raise InvalidRequest(f"an amount is 1 to {MINOR_MAX} minor units", param="amount")
-    with transaction() as tx:
-        found = lock(tx, merchant_id, member, livemode=livemode)
-        wanted = Move(
-            MoveKind.ADJUSTMENT, new_id("adj"), balance_minor, bonus_minor, note=text, made_by=by.name
-        )
-        after, _ = change(tx, merchant_id, found.id, wanted)
-        facts = {"balance_minor": balance_minor, "bonus_minor": bonus_minor, "reason": text}
-        audit.append(tx, merchant_id, by, Action.MEMBER_ADJUSTED, found.id, after=facts)
-    return after
 
 
 def find(merchant_id: str, member: str, *, livemode: bool) -> sa.Row[Any]:

@@ -21,7 +21,7 @@ class MoveKind(StrEnum):
     TOPUP_TAKEN_AGAIN = "topup_taken_again"  # and went back after all
     DEBIT = "debit"
     REVERSAL = "reversal"
-    ADJUSTMENT = "adjustment"  # by a person
+    ADJUSTMENT = "adjustment"  # by hand
 
 
 class Member(Base):
@@ -80,7 +80,7 @@ class Movement(Base):
     bonus_after_minor: Mapped[int]
     currency: Mapped[str] = mapped_column(sa.String(3))
     note: Mapped[str] = mapped_column(sa.String(200), default="")
-    made_by: Mapped[str | None] = mapped_column(sa.String(254))  # a person's e-mail address
+    made_by: Mapped[str | None] = mapped_column(sa.String(254))  # a person's e-mail address, or a key's id
     created_at: Mapped[datetime]
 
 

@@ -47,6 +47,8 @@ BEYOND_SCHEMAS = {
     # Amounts that rise; a wallet in an app, and none on a page.
     "POST /v1/bonus_rules",
     "POST /v1/topups",
+    # Two amounts of which one is not 0, and a reason that is not blank.
+    "POST /v1/members/{member}/adjustments",
     "GET /v1/qr_codes/series/{series_id}/print",
 }
 
@@ -230,6 +232,7 @@ def of_a_member(api: Api) -> dict[str, Any]:
         "RuleList": api.get("/v1/bonus_rules").get_json(),
         "MemberAnswer": api.get("/v1/members/u1").get_json(),
         "MemberList": api.get("/v1/members").get_json(),
+        "MovementAnswer": api.post("/v1/members/u1/adjustments", {"bonus": 5, "reason": "x"}).get_json(),
         "MovementList": api.get("/v1/members/u1/movements").get_json(),
         "NewTopupAnswer": topup,
         "TopupAnswer": api.get(f"/v1/topups/{topup['id']}").get_json(),

@@ -49,6 +49,7 @@ NAMED = [
     ("POST", "/v1/members/{member}/debits"),
     ("GET", "/v1/members/{member}/debits/{debit_id}"),
     ("POST", "/v1/members/{member}/debits/{debit_id}/reverse"),
+    ("POST", "/v1/members/{member}/adjustments"),
     ("GET", "/v1/topups/{topup_id}"),
     ("POST", "/v1/topups/{topup_id}/ask"),
     ("DELETE", "/v1/bonus_rules/{rule_id}"),
@@ -179,6 +180,8 @@ def call(who: Api, method: str, path: str) -> TestResponse:
         return who.post(path, {"code": "2876543210987654"})
     if path.endswith("/debits"):
         return who.post(path, {"debit_no": "d9", "amount": 1})
+    if path.endswith("/adjustments"):
+        return who.post(path, {"amount": 1, "reason": "mine"})
     deeds = ("/revoke", "/ping", "/resend", "/cancel", "/expire", "/ask", "/end", "/go_quiet")
     is_deed = path.endswith(deeds)
     return who._call(method, path, {"json": {}} if method == "POST" and not is_deed else {})

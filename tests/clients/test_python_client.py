@@ -216,6 +216,7 @@ def everything(shop: Mafu) -> None:
     shop.members.get("user-42")
     next(shop.members.movements("user-42"))
     shop.members.debit("user-42", "d1", 1, description="x")
+    shop.members.adjust("user-42", "x", amount=1, bonus=-1)
     shop.members.reverse("user-42", "db_01jd3w6j7hqk2m8n4p6r8t0v2x", amount=1)
     more = {
         "description": "x",

@@ -40,7 +40,7 @@ from app.merchants.stores import StoreTerms
 from app.merchants.team import NewPerson
 from app.money import Money
 from app.providers.base import Outcome
-from app.purses import bonus, members
+from app.purses import bonus
 from app.purses.bonus import NewRule
 from app.webhooks import endpoints
 from app.webhooks.models import Delivery, WebhookEndpoint
@@ -130,7 +130,7 @@ def full_shop(shop: Shop, far_side: AlipayFarSide, text: str = "一杯拿铁") -
     member = purse.add_member(shop, "user-42", name=text[:80])
     rule = NewRule("CNY", ((100, 10),), clock.now() + timedelta(days=1))
     purse.begin_topup(shop, member.id)
-    members.adjust(shop.id, member.id, (100, 100), text, livemode=False, by=owner)
+    purse.adjust(shop, member.id, (100, 100), text, by=owner)
     return {
         **day,
         "item_id": day["discrepancy_id"],

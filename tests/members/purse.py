@@ -10,7 +10,9 @@ from app.charges import proving, topups
 from app.charges.models import Charge
 from app.charges.topups import NewTopup
 from app.db import snapshot, transaction
-from app.purses import bonus, debits, members
+from app.merchants.actor import SERVER, Actor
+from app.purses import adjustments, bonus, debits, members
+from app.purses.adjustments import NewAdjustment
 from app.purses.bonus import NewRule
 from app.purses.debits import NewDebit
 from app.purses.members import NewMember
@@ -55,6 +57,14 @@ def give_back(shop: Shop, debit: sa.Row[Any], minor: int | None = None) -> sa.Ro
     """Its reversal."""
     with transaction() as tx:
         return debits.reverse(tx, shop.id, debit.member_id, debit.id, minor, livemode=False)
+
+
+def adjust(
+    shop: Shop, member: str, move: tuple[int, int], reason: str = "by hand", by: Actor = SERVER
+) -> sa.Row[Any]:
+    """So much more or less of balance and bonus; the movement."""
+    with transaction() as tx:
+        return adjustments.adjust(tx, shop.id, NewAdjustment(member, *move, reason), livemode=False, by=by)
 
 
 def has(member_id: str) -> tuple[int, int]:

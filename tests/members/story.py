@@ -21,7 +21,8 @@ from app.db import reading, transaction
 from app.merchants import policy
 from app.merchants.actor import ALL, SERVER, Actor
 from app.merchants.policy import Policy
-from app.purses import bonus, debits, members
+from app.purses import adjustments, bonus, debits, members
+from app.purses.adjustments import NewAdjustment
 from app.purses.bonus import NewRule
 from app.purses.debits import NewDebit
 from app.purses.members import NewMember
@@ -154,7 +155,9 @@ class MembersWorld(World):
         move = self.rng.choice(((500, 0), (-5, 0), (0, 70), (-1, -1)))
 
         def work() -> None:
-            members.adjust(shop.merchant_id, account, move, "by hand", livemode=False, by=SERVER)
+            new = NewAdjustment(account, *move, "by hand")
+            with transaction() as tx:
+                adjustments.adjust(tx, shop.merchant_id, new, livemode=False, by=SERVER)
 
         return self._begin("web", f"somebody gives {account} {move}", work)
 

@@ -242,6 +242,20 @@ class Members:
         path = f"/members/{_part(member)}/debits/{_part(debit_id)}/reverse"
         return Debit.read(self._line.post(path, {"amount": amount}, idempotency_key))
 
+    def adjust(
+        self,
+        member: str,
+        reason: str,
+        *,
+        amount: int = 0,
+        bonus: int = 0,
+        idempotency_key: str | None = None,
+    ) -> Movement:
+        """Give by hand, or below 0: take.  Raises Conflict: ``member_balance_too_low``."""
+        body = {"amount": amount, "bonus": bonus, "reason": reason}
+        path = f"/members/{_part(member)}/adjustments"
+        return Movement.read(self._line.post(path, body, idempotency_key))
+
 
 class Topups:
     """``/v1/topups``."""
