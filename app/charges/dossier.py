@@ -10,7 +10,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from app.charges import attempts, decisions, incidents, lifecycle, refund_search, statements
+from app.charges import attempts, decisions, incidents, lifecycle, refund_search, statements, topups
 from app.charges.states import ChargeState
 from app.merchants import accounts, routing_rules
 from app.webhooks import history
@@ -62,6 +62,7 @@ class Dossier:
     """A charge with what belongs to it, each list oldest first but for deliveries (newest first)."""
 
     charge: sa.Row[Any]
+    member: sa.Row[Any] | None  # whose top-up it is
     was_canceled: bool  # it may be paid all the same, by a person's decision
     attempts: list[sa.Row[Any]]
     accounts: dict[str, tuple[str, str]]  # provider and name of those of its mode, by id
@@ -100,6 +101,7 @@ def compile_dossier(merchant_id: str, charge_id: str) -> Dossier:
     steps.sort(key=lambda step: (step.at.replace(microsecond=0), _RANK[step.turn]))
     return Dossier(
         charge,
+        _member_of(charge),
         was_canceled,
         tried,
         accounts.names_of(merchant_id, livemode=charge.livemode),
@@ -110,6 +112,13 @@ def compile_dossier(merchant_id: str, charge_id: str) -> Dossier:
         statements.entries_of_attempts(merchant_id, [row.id for row in tried]),
         steps,
     )
+
+
+def _member_of(charge: sa.Row[Any]) -> sa.Row[Any] | None:
+    if charge.topup_id is None:
+        return None
+    member: sa.Row[Any] = topups.find(charge.merchant_id, charge.topup_id, livemode=charge.livemode).member
+    return member
 
 
 def _own_steps(charge: sa.Row[Any], was_canceled: bool) -> list[Step]:

@@ -10,7 +10,7 @@ from app import clock
 from app.charges.overview import day_of
 from app.merchants.models import AuditEntry
 from app.purses.models import BonusRule, Member, Topup
-from tests.books import row_of, rows_of
+from tests.books import make_charge, row_of, rows_of
 from tests.dashboard.test_ledger import colleague
 from tests.members.purse import TIERS, add_member, faults, give_bonus, has, kinds, spend, top_up
 
@@ -116,6 +116,19 @@ def test_a_refund_of_what_is_spent_says_why_it_is_refused(owner, merchant, membe
     owner.post("/settings/rules", {"members_may_owe": "1"})
     assert owner.post(f"/charges/{charge_id}/refund", {**form, "token": "a2"}).status_code == 303
     assert has(member.id) == (-3_500, 0)
+
+
+def test_the_page_of_a_charge_names_the_member_whose_top_up_it_is(app, merchant, owner, member):
+    charge_id = row_of(Topup).charge_id
+    link = f"/members/{member.id}?mode=test"
+    owner.get("/?mode=live")  # where this member is nobody
+    page = owner.get(f"/charges/{charge_id}").text
+    assert f'<a href="{link}">王小明</a> <span class="muted" translate="no">user-42</span>' in page
+    assert owner.get(link).status_code == 200
+    assert "Top-up of" not in owner.get(f"/charges/{make_charge(merchant).id}").text
+    cashier = colleague(app, merchant, "cashier").get(f"/charges/{charge_id}")
+    assert cashier.status_code == 200
+    assert "王小明" not in cashier.text
 
 
 def test_a_developer_looks_and_a_cashier_does_not(app, merchant, member):
