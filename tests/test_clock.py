@@ -43,3 +43,10 @@ def test_the_api_writes_milliseconds_and_z():
     moment = datetime(2024, 1, 15, 10, 0, 0, 123999, tzinfo=clock.BEIJING)
     assert clock.to_rfc3339(moment) == "2024-01-15T02:00:00.123Z"
     assert clock.to_rfc3339(datetime(2024, 1, 15, tzinfo=UTC)) == "2024-01-15T00:00:00.000Z"
+
+
+@given(st.datetimes(timezones=st.sampled_from([UTC, clock.BEIJING])), st.integers(-90_000_000, 90_000_000))
+def test_days_are_numbered_as_they_are_named(moment, later_ms):
+    later = moment + timedelta(milliseconds=later_ms)
+    days = (clock.day_of(later) - clock.day_of(moment)).days
+    assert clock.day_number(later) - clock.day_number(moment) == days

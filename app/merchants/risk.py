@@ -13,6 +13,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from functools import lru_cache
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
+from math import inf
 from typing import Any, NamedTuple
 
 from app.clock import day_of, start_of
@@ -144,6 +145,11 @@ OPEN_AMOUNTS = frozenset(
         RuleKind.JUST_BELOW,
     }
 )
+DAY_TOTALS = {
+    RuleKind.DAY_TOTAL: Count.DAY,
+    RuleKind.CODE_DAY_TOTAL: Count.CODE_DAY,
+    RuleKind.PAYER_DAY_TOTAL: Count.PAYER_DAY,
+}
 _LIMITS = {"max_count": (0, COUNT_MAX), "window_s": (WINDOW_S_MIN, WINDOW_S_MAX)}
 
 
@@ -235,8 +241,8 @@ def ask_of(rule: Rule, start: Start) -> Ask | None:
     if rule.currency != start.currency or (rule.kind in OPEN_AMOUNTS and not start.by_shopper):
         return None
     terms, amount = rule.terms, start.amount_minor
-    if rule.kind in _DAYS:
-        of, key = _DAYS[rule.kind], _key_of(rule.kind, start)
+    if rule.kind in DAY_TOTALS:
+        of, key = DAY_TOTALS[rule.kind], _key_of(rule.kind, start)
         return None if key is None else Ask(of, start_of(day_of(start.at)), start.currency, key)
     if terms.window_s is None:
         return None
@@ -254,6 +260,14 @@ def ask_of(rule: Rule, start: Start) -> Ask | None:
         case _:
             return None
     return Ask(Count.AMOUNTS, since, start.currency, "", low, high, step) if low <= amount <= high else None
+
+
+def limits_of(terms: Terms) -> tuple[float, float]:
+    """How many charges there may be and what they may ask for together, or no end of it.  Pure."""
+    return (
+        inf if terms.max_count is None else terms.max_count,
+        inf if terms.max_sum_minor is None else terms.max_sum_minor,
+    )
 
 
 def strongest(actions: list[Action]) -> Action | None:
@@ -288,11 +302,6 @@ def is_digest(entry: str) -> bool:
     return len(entry) in (32, 64) and _HEX.issuperset(entry)
 
 
-_DAYS = {
-    RuleKind.DAY_TOTAL: Count.DAY,
-    RuleKind.CODE_DAY_TOTAL: Count.CODE_DAY,
-    RuleKind.PAYER_DAY_TOTAL: Count.PAYER_DAY,
-}
 _PACES = {RuleKind.ADDRESS_PACE: Count.ADDRESS, RuleKind.DEVICE_PACE: Count.DEVICE}
 
 
@@ -322,8 +331,8 @@ def _of_amount(terms: Terms, start: Start) -> Facts | None:
 def _above(terms: Terms, start: Start, ask: Ask, tally: Tally) -> Facts | None:
     """Whether this start would be one too many, or too much."""
     count, total = tally.count + 1, tally.sum_minor + start.amount_minor
-    too_many = terms.max_count is not None and count > terms.max_count
-    too_much = terms.max_sum_minor is not None and total > terms.max_sum_minor
+    most, most_minor = limits_of(terms)
+    too_many, too_much = count > most, total > most_minor
     if not too_many and not too_much:
         return None
     facts: Facts = {"amount": start.amount_minor, "count": count}

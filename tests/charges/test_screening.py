@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import dataclasses
 import threading
 from datetime import UTC, datetime, timedelta
-from random import Random
 
 import pytest
 import sqlalchemy as sa
@@ -13,15 +11,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from app import clock
-from app.charges import attempts, counter, past, rehearsal, reviews, screening
+from app.charges import attempts, counter, rehearsal, reviews, screening
 from app.charges.attempts import Payer
 from app.charges.counter import Till
-from app.charges.models import Attempt, Charge
+from app.charges.models import Attempt
 from app.charges.settle import settle
 from app.charges.states import ChargeState
-from app.db import insert_many, reading, table_of, transaction
+from app.db import transaction
 from app.errors import Conflict, InvalidRequest, PaymentStopped, PermissionDenied
-from app.ids import new_id
 from app.merchants import accounts, risk_rules
 from app.merchants.actor import SERVER, Actor
 from app.merchants.models import AuditEntry
@@ -32,7 +29,6 @@ from app.providers.base import Outcome, PaymentResult, Scene
 from app.webhooks.models import Event
 from tests.books import charge_of, event_types, make_charge, pay, row_of, rows_of
 from tests.conftest import add_shop
-from tests.many import pair
 
 one_database = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 
@@ -458,58 +454,3 @@ def test_a_trial_says_what_the_rule_would_have_done(app, far_side, monkeypatch, 
             assert sum(each.count for each in told.stopped) == len(stopped)
         verdicts.append(stopped)
     assert verdicts[0] == verdicts[1]
-
-
-def tried_again_and_again(shop, count=160):
-    """Charges of all sorts, each tried up to three times by anybody, some of them with success."""
-    dice, at = Random(7), clock.now() - timedelta(days=20)
-    charges, tries = [], []
-    for number in range(count):
-        at += timedelta(seconds=dice.choice([1, 30, 400, 20000]))
-        minor, pays = dice.choice([1999, 2000, 1251, 3000]), dice.random() < 0.5
-        made = pair(shop, 0, at, None)
-        charge = made[0] | {"amount_minor": minor, "amount_by_shopper": dice.random() < 0.8}
-        charge |= {
-            "merchant_order_no": f"{dice.choice('AB')}-{number}",
-            "qr_code_id": dice.choice([None, "q"]),
-        }
-        ends = at + timedelta(seconds=500)
-        charge |= {"paid_at": ends if pays else None, "state": "paid" if pays else "expired"}
-        charges.append(charge)
-        many = dice.randint(1, 3)
-        for nth in range(many):
-            attempt = made[1] | {"id": new_id("at"), "out_trade_no": new_id("at")[3:].upper()}
-            attempt |= {"provider_ref": attempt["id"], "started_at": at + timedelta(seconds=90 * nth)}
-            attempt |= {"settles": pays and nth == many - 1, "finished_at": dice.choice([ends, None])}
-            attempt |= {f"{who}_key": dice.choice([None, "a" * 32, "b" * 32]) for who in ("payer", "device")}
-            attempt |= {"address_key": screening.place_key(shop.id, dice.choice([HOME, AWAY]))}
-            if attempt["settles"]:
-                attempt["finished_at"] = ends
-            tries.append(attempt)
-    with transaction() as tx:
-        insert_many(tx, table_of(Charge), charges)
-        insert_many(tx, table_of(Attempt), tries)
-
-
-def test_a_trial_leaves_in_the_database_only_what_the_rule_has_nothing_to_do_with(merchant):
-    tried_again_and_again(merchant)
-    of_whom = {"merchant_id": merchant.id, "livemode": False}
-    long_ago = clock.now() - timedelta(days=25)
-    with reading() as connection:
-        rows = connection.execute(
-            sa.select(past.RECENT), of_whom | {"since": long_ago, "made_since": long_ago}
-        ).all()
-    everything = sorted(map(past.Past._make, rows))
-    lists = {On.PAYER: "a" * 32, On.DEVICE: "b" * 32, On.CODE: "q", On.ORDER: "A-*", On.ADDRESS: HOME}
-    terms = [Terms(on=on, entries=(entry,)) for on, entry in lists.items()]
-    more = [Rule(RuleKind.BLOCK_LIST, Action.BLOCK, each, name="r") for each in terms]
-    more += [Rule(RuleKind.PAYMENT_AMOUNT, Action.BLOCK, Terms(min_amount_minor=1999), name="r")]
-    more += [Rule(RuleKind.DEVICE_PACE, Action.BLOCK, Terms(max_count=1, window_s=600), name="r")]
-    for rule in RULES + more:
-        for action in Action:
-            tried = dataclasses.replace(rule, action=action)
-            told = rehearsal.rehearse(merchant.id, tried, livemode=False)
-            places = rehearsal.places_of(merchant.id, tried)
-            whole = rehearsal.replay(tried, everything, places, since=told.since, until=told.until)
-            assert told == whole, tried
-            assert told.stopped, tried
