@@ -9,9 +9,10 @@ import ssl
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 from ipaddress import IPv4Address
+from typing import Any
 
 import pytest
 import structlog
@@ -87,22 +88,33 @@ def link_in(box: Mailbox, number: int = -1) -> str:
     return str(link)
 
 
+@contextmanager
+def listening(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Any]]:
+    """What the post says meanwhile: to a logger of its own, as its usual one remembers whom it told first."""
+    with monkeypatch.context() as patch, structlog.testing.capture_logs() as told:
+        patch.setattr(post, "log", structlog.get_logger())
+        yield told
+
+
 def invite(shop: Shop, email: str = "anna@cafe.example") -> str:
     return team.invite(shop.id, NewPerson.of(email, "Anna", "manager"), by=OWNER)
 
 
-def test_an_invitation_is_sent_and_its_link_lets_in(merchant: Shop, box: Mailbox) -> None:
+def test_an_invitation_is_sent_and_its_link_lets_in(
+    merchant: Shop, box: Mailbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
     token = invite(merchant)
     [row] = rows_of(Row)
     assert token not in row.sealed
     assert "anna" not in row.sealed
-    with structlog.testing.capture_logs() as told:
+    with listening(monkeypatch) as told:
         assert work() == 1
     [mail_] = box.mails
     assert (mail_["To"], box.recipients) == ("anna@cafe.example", [["anna@cafe.example"]])
     assert mail_["Subject"] == "加入晨光咖啡馆"
     assert mail_["Auto-Submitted"] == "auto-generated"
     assert link_in(box) == token
+    assert [each["event"] for each in told] == ["mail sent"]
     assert token not in str(told)
     assert "anna" not in str(told)
     assert rows_of(Row) == rows_of(Job, kind=Kind.MAIL) == []
@@ -237,9 +249,8 @@ def test_a_server_that_no_longer_offers_what_is_asked_loses_no_letter(
     runtime = app.extensions["mafu.runtime"]
     strict = dataclasses.replace(runtime, settings=runtime.settings.model_copy(update=asked))
     invite(merchant)
-    with monkeypatch.context() as patch, structlog.testing.capture_logs() as told:
+    with listening(monkeypatch) as told, monkeypatch.context() as patch:
         patch.setitem(app.extensions, "mafu.runtime", strict)
-        patch.setattr(post, "log", structlog.get_logger())  # the other remembers whom it told first
         assert work() == 1
     assert [each["log_level"] for each in told if each["event"] == "mail delayed"] == ["critical"]
     assert box.mails == []
